@@ -1,0 +1,1 @@
+//! Containers and images as one system: records, state, recovery.

@@ -1,0 +1,1 @@
+//! Images: pull, push, tag, save, load, import, bootstrap, prune.

@@ -1,0 +1,1 @@
+//! Tar streams to directories and back: whiteouts, compression, diff ids.

@@ -1,0 +1,1 @@
+//! References, digests, manifests and the runtime specification as types; no I/O.

@@ -1,0 +1,1 @@
+//! The OCI runtime: a specification and a root filesystem become a process.

@@ -1,0 +1,1 @@
+//! Chains of unpacked layers and writable upper directories, as mounts.

@@ -1,0 +1,1 @@
+//! Content by digest in an OCI image layout: ingest, verify, name, collect.

@@ -1,0 +1,14 @@
+//! The kernel, as onggi asks it: thin wrappers that take borrowed descriptors, return owned ones, retry `EINTR` and
+//! fail with an [`Error`] that names the call, its object and the kernel's answer.
+//!
+//! rustix does the calling where it can, libc where it must; this is the only crate that may say `unsafe`. A wrapper
+//! holds no policy: it never picks a flag for its caller. The flag types are rustix's own, re-exported beside the
+//! calls that take them.
+#![allow(unsafe_code, reason = "this crate is where unsafe lives")]
+
+pub mod file;
+
+mod error;
+
+pub use error::{Error, Result, errno_name};
+pub use rustix::io::Errno;
