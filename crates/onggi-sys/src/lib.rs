@@ -7,6 +7,7 @@
 #![allow(unsafe_code, reason = "this crate is where unsafe lives")]
 
 pub mod file;
+pub mod random;
 
 mod error;
 
