@@ -1,1 +1,11 @@
 //! The process beside each container: its parent, its terminal, its log, its exit code.
+
+mod cleanup;
+mod launch;
+mod message;
+mod state;
+
+pub use cleanup::Cleanup;
+pub use launch::{Attached, CopyUp, Hosts, LAUNCH_FILE, Launch, LogLimits, Network, Rootfs, Stdin};
+pub use message::{Answer, Exec, Exit, Patience, Request, Slow, Streams};
+pub use state::{STATE_FILE, State, Status, now};
