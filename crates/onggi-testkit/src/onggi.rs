@@ -1,0 +1,199 @@
+//! The built binary with directories of its own.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+use crate::program::{captured, find, wait_until};
+
+/// Who runs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum User {
+    /// As the test itself.
+    Same,
+    /// As this ordinary user, by number.
+    Ordinary(u32),
+}
+
+/// A scratch onggi: its store, its run directory and, where asked for, its network namespace go on drop, with every
+/// container in it.
+#[derive(Debug)]
+pub struct Onggi {
+    binary: PathBuf,
+    dir: TempDir,
+    netns: Option<String>,
+    user: User,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its exit code; 128 + n if signal n ended it.
+    pub code: i32,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained of.
+    pub stderr: String,
+}
+
+impl Outcome {
+    /// The same, if it ended well.
+    ///
+    /// # Errors
+    /// It did not: with all it said.
+    pub fn ok(self) -> Result<Self> {
+        ensure!(self.code == 0, "ended with {}: {}{}", self.code, self.stdout, self.stderr);
+        Ok(self)
+    }
+
+    /// The first line of what it printed.
+    pub fn line(&self) -> &str {
+        self.stdout.lines().next().unwrap_or_default()
+    }
+}
+
+impl From<Output> for Outcome {
+    fn from(output: Output) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        let code = output.status.code().or_else(|| output.status.signal().map(|signal| 128 + signal)).unwrap_or(-1);
+        let text = |data: Vec<u8>| String::from_utf8_lossy(&data).into_owned();
+        Self { code, stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+impl Onggi {
+    /// A scratch store for the binary at `binary`, on the machine's own network.
+    pub fn new(binary: impl Into<PathBuf>) -> Result<Self> {
+        Self::make(binary.into(), None, User::Same)
+    }
+
+    /// The same in a network namespace of its own, where a bridge may be made.
+    pub fn in_netns(binary: impl Into<PathBuf>) -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("onggi-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        captured(Command::new("ip").args(["netns", "add", &name]))?;
+        let onggi = Self::make(binary.into(), Some(name.clone()), User::Same)?;
+        captured(Command::new("ip").args(["-n", &name, "link", "set", "lo", "up"]))?;
+        Ok(onggi)
+    }
+
+    /// The same as an ordinary user.
+    pub fn as_user(binary: impl Into<PathBuf>, uid: u32) -> Result<Self> {
+        Self::make(binary.into(), None, User::Ordinary(uid))
+    }
+
+    fn make(binary: PathBuf, netns: Option<String>, user: User) -> Result<Self> {
+        // A unix socket's path has little room, and others must not be able to look in.
+        let dir = tempfile::Builder::new().prefix("og-").tempdir()?;
+        let onggi = Self { binary, dir, netns, user };
+        if let User::Ordinary(uid) = user {
+            std::os::unix::fs::chown(onggi.dir.path(), Some(uid), Some(uid))?;
+        }
+        Ok(onggi)
+    }
+
+    /// The directory that holds its store and run directories.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The store.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// The run directory.
+    pub fn run_dir(&self) -> PathBuf {
+        self.dir.path().join("run")
+    }
+
+    /// The name of its network namespace.
+    pub fn netns(&self) -> Option<&str> {
+        self.netns.as_deref()
+    }
+
+    /// A command of it, ready to run.
+    pub fn command<I: IntoIterator<Item: AsRef<OsStr>>>(&self, args: I) -> Command {
+        let mut words: Vec<std::ffi::OsString> = Vec::new();
+        if let Some(name) = &self.netns {
+            words.extend(["nsenter".into(), format!("--net=/run/netns/{name}").into()]);
+        }
+        if let User::Ordinary(uid) = self.user {
+            let uid = uid.to_string();
+            words.extend(["setpriv", "--reuid", &uid, "--regid", &uid, "--clear-groups"].map(Into::into));
+        }
+        words.push(self.binary.clone().into());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args(args);
+        command.env("ONGGI_ROOT", self.data()).env("ONGGI_RUN", self.run_dir());
+        if self.user != User::Same {
+            command.env("HOME", self.dir.path()).env("XDG_RUNTIME_DIR", self.dir.path()).env_remove("XDG_DATA_HOME");
+        }
+        command
+    }
+
+    /// Runs it to its end without input.
+    pub fn run<I: IntoIterator<Item: AsRef<OsStr>>>(&self, args: I) -> Outcome {
+        self.feed(args, b"")
+    }
+
+    /// Runs it to its end with `input`.
+    pub fn feed<I: IntoIterator<Item: AsRef<OsStr>>>(&self, args: I, input: &[u8]) -> Outcome {
+        let mut child = self
+            .command(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary under test can be started");
+        let mut stdin = child.stdin.take().expect("it was asked for");
+        let input = input.to_vec();
+        // It may end without reading; that is its right.
+        let feeder = std::thread::spawn(move || drop(stdin.write_all(&input)));
+        let output = child.wait_with_output().expect("a child can be waited for");
+        drop(feeder.join());
+        output.into()
+    }
+
+    /// Makes the image `name` of the machine's busybox.
+    ///
+    /// # Errors
+    /// There is none, or onggi refuses.
+    pub fn busybox(&self, name: &str) -> Result<()> {
+        let rootfs = crate::Rootfs::busybox()?.context("needs a static busybox")?;
+        let archive = rootfs.tar()?;
+        self.run([OsStr::new("import"), archive.as_os_str(), OsStr::new(name)]).ok().map(drop)
+    }
+
+    /// Waits until the container's state is `status`.
+    ///
+    /// # Errors
+    /// It is not within ten seconds.
+    pub fn wait_for(&self, container: &str, status: &str) -> Result<()> {
+        wait_until(&format!("{container} is {status}"), Duration::from_secs(10), || {
+            self.run(["inspect", "-f", "{{.State.Status}}", container]).line() == status
+        })
+    }
+}
+
+impl Drop for Onggi {
+    fn drop(&mut self) {
+        let all = self.run(["ps", "-aq", "--no-trunc"]);
+        for id in all.stdout.lines() {
+            drop(self.run(["rm", "-f", "-v", id]));
+        }
+        if let Some(name) = &self.netns {
+            drop(captured(Command::new("ip").args(["netns", "del", name])));
+        }
+        if self.user != User::Same && find("rm").is_some() {
+            // What subordinate ids own only root can take away.
+            drop(captured(Command::new("rm").args(["-rf", "--one-file-system"]).arg(self.dir.path())));
+        }
+    }
+}
