@@ -6,8 +6,11 @@
 //! calls that take them.
 #![allow(unsafe_code, reason = "this crate is where unsafe lives")]
 
+pub mod event;
 pub mod file;
 pub mod random;
+pub mod spawn;
+pub mod unix;
 
 mod error;
 
