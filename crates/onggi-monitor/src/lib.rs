@@ -1,11 +1,17 @@
 //! The process beside each container: its parent, its terminal, its log, its exit code.
 
+pub mod client;
+pub mod logs;
+
 mod cleanup;
+mod frame;
 mod launch;
 mod message;
+mod spawn;
 mod state;
 
 pub use cleanup::Cleanup;
 pub use launch::{Attached, CopyUp, Hosts, LAUNCH_FILE, Launch, LogLimits, Network, Rootfs, Stdin};
 pub use message::{Answer, Exec, Exit, Patience, Request, Slow, Streams};
+pub use spawn::{ARGV0, Started, spawn};
 pub use state::{STATE_FILE, State, Status, now};

@@ -1,7 +1,7 @@
 //! What client and monitor say to each other.
 
-use oci_spec::runtime::Process;
 use onggi_diag::Record;
+use onggi_oci::runtime::Process;
 use serde::{Deserialize, Serialize};
 
 use crate::state::State;
@@ -31,7 +31,7 @@ pub enum Request {
         signal: Option<i32>,
         /// How long to wait before SIGKILL; the container's own time if not said.
         #[serde(default, with = "patience")]
-        timeout_secs: Patience,
+        patience: Patience,
     },
     /// Tell me when it ends. Answered by [`Answer::Exited`] then.
     Wait,
