@@ -1,0 +1,223 @@
+//! `index.json`: what is kept, and under which names.
+
+use std::collections::HashSet;
+
+use onggi_fs::{Durability, write_atomic};
+use onggi_oci::{Descriptor, Digest, ImageIndex, Reference};
+use onggi_sys::Errno;
+
+use crate::error::Doing;
+use crate::store::INDEX;
+use crate::{Store, StoreError};
+
+/// Enough for a hundred thousand images.
+const INDEX_LIMIT: usize = 64 << 20;
+
+/// What skopeo, umoci and podman look for after the colon of `oci:PATH:NAME`.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// Where containerd and Docker put the whole name; `ref.name` is often just a tag in what they write.
+const IMAGE_NAME: &str = "io.containerd.image.name";
+
+/// A root of what is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name; `None` for an image that lost it (a "dangling" one) or one that another tool named in its own way.
+    pub name: Option<Reference>,
+    /// The manifest or index.
+    pub descriptor: Descriptor,
+}
+
+impl Entry {
+    fn of(descriptor: &Descriptor) -> Self {
+        Self { name: name_of(descriptor), descriptor: descriptor.clone() }
+    }
+}
+
+/// The names as they are at one moment, to be looked at or, in [`Store::edit_names`], changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    index: ImageIndex,
+}
+
+impl Names {
+    /// All entries, in the order in which they came.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.index.manifests.iter().map(Entry::of)
+    }
+
+    /// What a name leads to. A name with a digest leads to that digest only.
+    pub fn resolve(&self, name: &Reference) -> Option<&Descriptor> {
+        let exact = self.index.manifests.iter().find(|found| name_of(found).as_ref() == Some(name));
+        exact.or_else(|| {
+            let digest = name.digest()?;
+            let same_repository =
+                |found: &Reference| (found.registry(), found.repository()) == (name.registry(), name.repository());
+            let fits =
+                |found: &&Descriptor| found.digest == *digest && name_of(found).as_ref().is_some_and(same_repository);
+            self.index.manifests.iter().find(fits)
+        })
+    }
+
+    /// Gives a name to `descriptor`. What had it keeps its place without a name, unless it has another.
+    pub fn tag(&mut self, name: &Reference, descriptor: &Descriptor) {
+        let replaced: Vec<Descriptor> = self.take(|found| name_of(found).as_ref() == Some(name));
+        // The image is no longer a nameless one.
+        let bare =
+            |found: &Descriptor| found.digest == descriptor.digest && name_of(found).is_none() && !foreign(found);
+        drop(self.take(bare));
+        self.index.manifests.push(named(descriptor, name));
+        for old in replaced {
+            self.hold(&old);
+        }
+    }
+
+    /// Takes a name away and answers what had it; that is kept only by its other names then.
+    pub fn untag(&mut self, name: &Reference) -> Option<Descriptor> {
+        self.take(|found| name_of(found).as_ref() == Some(name)).pop().map(|found| plain(&found))
+    }
+
+    /// Keeps `descriptor` without a name, unless it is there under any.
+    pub fn hold(&mut self, descriptor: &Descriptor) {
+        if !self.index.manifests.iter().any(|found| found.digest == descriptor.digest) {
+            self.index.manifests.push(plain(descriptor));
+        }
+    }
+
+    /// Takes all entries of a manifest or index away, and answers the names they had.
+    pub fn forget(&mut self, digest: &Digest) -> Vec<Reference> {
+        self.take(|found| found.digest == *digest).iter().filter_map(name_of).collect()
+    }
+
+    fn take(&mut self, which: impl Fn(&Descriptor) -> bool) -> Vec<Descriptor> {
+        let (taken, left) = std::mem::take(&mut self.index.manifests).into_iter().partition(|found| which(found));
+        self.index.manifests = left;
+        taken
+    }
+}
+
+impl Store {
+    /// The names as they are now.
+    ///
+    /// # Errors
+    /// If `index.json` cannot be read.
+    pub fn names(&self) -> Result<Names, StoreError> {
+        let bytes = match self.root().read(INDEX, INDEX_LIMIT) {
+            Err(error) if error.is(Errno::NOENT) => return Ok(Names { index: ImageIndex::new(Vec::new()) }),
+            other => other.doing(|| "read the image store's index.json".into())?,
+        };
+        let index = serde_json::from_slice(&bytes).map_err(|source| StoreError::Layout { file: INDEX, source })?;
+        Ok(Names { index })
+    }
+
+    /// Changes the names in one step: readers see them as before or as after, other writers wait.
+    ///
+    /// # Errors
+    /// Nothing is changed if `change` or the writing fails.
+    pub fn edit_names<T, E>(&self, change: impl FnOnce(&mut Names) -> Result<T, E>) -> Result<T, E>
+    where
+        E: From<StoreError>,
+    {
+        let writing = || "write the image store's index.json".to_owned();
+        let _lock = self.lock_names().doing(writing)?;
+        let before = self.names()?;
+        let mut names = before.clone();
+        let answer = change(&mut names)?;
+        if names != before {
+            let bytes = serde_json::to_vec(&names.index).expect("an index is always JSON");
+            write_atomic(self, INDEX, &bytes, 0o644, Durability::Durable).doing(writing)?;
+        }
+        Ok(answer)
+    }
+
+    /// Gives a name to what `descriptor` describes, which must be in the store; see [`Names::tag`].
+    ///
+    /// # Errors
+    /// [`StoreError::NoBlob`].
+    pub fn tag(&self, name: &Reference, descriptor: &Descriptor) -> Result<(), StoreError> {
+        self.edit_names(|names| {
+            self.must_have(descriptor)?;
+            names.tag(name, descriptor);
+            Ok(())
+        })
+    }
+
+    /// Keeps what `descriptor` describes without a name; see [`Names::hold`].
+    ///
+    /// # Errors
+    /// [`StoreError::NoBlob`].
+    pub fn hold(&self, descriptor: &Descriptor) -> Result<(), StoreError> {
+        self.edit_names(|names| {
+            self.must_have(descriptor)?;
+            names.hold(descriptor);
+            Ok(())
+        })
+    }
+
+    /// Takes a name away and answers what had it; see [`Names::untag`].
+    ///
+    /// # Errors
+    /// If the names cannot be read or written.
+    pub fn untag(&self, name: &Reference) -> Result<Option<Descriptor>, StoreError> {
+        self.edit_names(|names| Ok(names.untag(name)))
+    }
+
+    /// What a name leads to now; see [`Names::resolve`].
+    ///
+    /// # Errors
+    /// If the names cannot be read.
+    pub fn resolve(&self, name: &Reference) -> Result<Option<Descriptor>, StoreError> {
+        Ok(self.names()?.resolve(name).map(plain))
+    }
+
+    /// All that is kept, with and without names.
+    ///
+    /// # Errors
+    /// If the names cannot be read.
+    pub fn list(&self) -> Result<Vec<Entry>, StoreError> {
+        Ok(self.names()?.entries().collect())
+    }
+
+    fn must_have(&self, descriptor: &Descriptor) -> Result<(), StoreError> {
+        if self.has(&descriptor.digest)? {
+            Ok(())
+        } else {
+            Err(StoreError::NoBlob { digest: descriptor.digest.clone() })
+        }
+    }
+}
+
+/// The name in an entry's annotations, completed as any other: another tool may have written `alpine`.
+fn name_of(descriptor: &Descriptor) -> Option<Reference> {
+    [IMAGE_NAME, REF_NAME]
+        .iter()
+        .filter_map(|key| descriptor.annotations.get(*key))
+        .find_map(|name| Reference::parse(name).ok())
+}
+
+/// Whether another tool gave it a name that is none to us.
+fn foreign(descriptor: &Descriptor) -> bool {
+    name_of(descriptor).is_none() && descriptor.annotations.contains_key(REF_NAME)
+}
+
+fn named(descriptor: &Descriptor, name: &Reference) -> Descriptor {
+    let mut entry = plain(descriptor);
+    for key in [REF_NAME, IMAGE_NAME] {
+        entry.annotations.insert(key.to_owned(), name.to_string());
+    }
+    entry
+}
+
+fn plain(descriptor: &Descriptor) -> Descriptor {
+    let mut entry = descriptor.clone();
+    for key in [REF_NAME, IMAGE_NAME] {
+        entry.annotations.remove(key);
+    }
+    entry
+}
+
+/// The digests of all entries.
+pub(crate) fn roots(names: &Names) -> Vec<Descriptor> {
+    let mut seen = HashSet::new();
+    let entries = names.index.manifests.iter().chain(&names.index.subject);
+    entries.filter(|found| seen.insert(found.digest.clone())).cloned().collect()
+}
