@@ -8,6 +8,7 @@
 
 pub mod event;
 pub mod file;
+pub mod netlink;
 pub mod random;
 pub mod spawn;
 pub mod unix;

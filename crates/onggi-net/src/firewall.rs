@@ -1,0 +1,176 @@
+//! The one table of ours, `inet onggi`: five rules and four sets, however many networks and containers there are.
+//!
+//! ```text
+//! table inet onggi {
+//!     set layout  { type mark; }                          the version of these rules
+//!     set bridges { type ifname; }                        our bridges
+//!     set pairs   { type ifname . ifname; }               where traffic may go from bridge to bridge: to itself
+//!     set subnets { type ipv4_addr; flags interval; }     what leaves under this host's address
+//!     chain forward {
+//!         type filter hook forward priority filter; policy accept;
+//!         oifname @bridges ct state established,related accept
+//!         iifname . oifname @pairs accept
+//!         iifname @bridges oifname != @bridges accept
+//!         oifname @bridges drop
+//!     }
+//!     chain postrouting {
+//!         type nat hook postrouting priority srcnat; policy accept;
+//!         ip saddr @subnets oifname != @bridges masquerade
+//!     }
+//! }
+//! ```
+//!
+//! A network is three elements. What has nothing to do with our bridges passes untouched. A host's own policy still
+//! counts: an accept ends our chain and no other (see `docs/adr/0008-bridge-network.md`).
+
+use onggi_sys::netlink::Protocol;
+use onggi_sys::{Errno, Error, Result};
+
+use crate::netlink::{Connection, Request};
+use crate::nft::{self, Element, Hook, Key, Meta, Register, Step, Table, Verdict, interface_key};
+use crate::subnet::Subnet;
+
+const TABLE: Table = Table { family: nft::INET, name: "onggi" };
+
+/// Another number makes the next attachment replace the rules of an older onggi.
+const LAYOUT: u32 = 1;
+
+const FORWARD: &str = "forward";
+const POSTROUTING: &str = "postrouting";
+const BRIDGES: &str = "bridges";
+const PAIRS: &str = "pairs";
+const SUBNETS: &str = "subnets";
+const LAYOUTS: &str = "layout";
+
+const PRIORITY_FILTER: i32 = 0;
+const PRIORITY_SRCNAT: i32 = 100;
+
+/// A bridge and the addresses behind it, as the table knows them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member<'a> {
+    pub(crate) bridge: &'a str,
+    pub(crate) subnet: Subnet,
+}
+
+impl Member<'_> {
+    fn elements(&self) -> [(&'static str, Vec<Element>); 3] {
+        let name = interface_key(self.bridge);
+        let mut range = vec![Element::new(self.subnet.network().octets())];
+        // A range that reaches the last address of all has no end.
+        if let Some(after) = self.subnet.broadcast().to_bits().checked_add(1) {
+            range.push(Element::end(after.to_be_bytes()));
+        }
+        let pair = [name.clone(), name.clone()].concat();
+        [(BRIDGES, vec![Element::new(name)]), (PAIRS, vec![Element::new(pair)]), (SUBNETS, range)]
+    }
+}
+
+/// The host's packet filter, as far as it concerns us.
+#[derive(Debug)]
+pub(crate) struct Firewall {
+    connection: Connection,
+}
+
+impl Firewall {
+    pub(crate) fn open() -> Result<Self> {
+        Connection::open(Protocol::Netfilter).map(|connection| Self { connection })
+    }
+
+    /// Whether the table is there, with these rules and with `member`: two look-ups in one exchange.
+    pub(crate) fn has(&mut self, member: &Member<'_>) -> Result<bool> {
+        let asked = [
+            TABLE.get_element(LAYOUTS, &layout()),
+            TABLE.get_element(BRIDGES, &Element::new(interface_key(member.bridge))),
+        ];
+        for answer in self.connection.exchange(&asked)? {
+            match answer {
+                Err(error) if error.is(Errno::NOENT) => return Ok(false),
+                other => drop(other?),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes it so: the rules as they are here and `member` among the networks, whatever was there before.
+    pub(crate) fn install(&mut self, member: &Member<'_>) -> Result<()> {
+        let mut batch = skeleton();
+        batch.extend(rules());
+        batch.extend([TABLE.flush_set(LAYOUTS), TABLE.add_elements(LAYOUTS, &[layout()])]);
+        batch.extend(member.elements().iter().map(|(set, elements)| TABLE.add_elements(set, elements)));
+        nft::commit(&mut self.connection, batch, None)
+    }
+
+    /// Takes `member` out, and with the last of them the table.
+    pub(crate) fn remove(&mut self, member: &Member<'_>) -> Result<()> {
+        // Another onggi may add its network between our look and our act; then look again.
+        for _ in 0..64 {
+            match self.try_remove(member) {
+                Err(error) if is_restart(&error) => {}
+                other => return other,
+            }
+        }
+        Err(Error::new("NFT_MSG_DELTABLE", TABLE.name, Errno::AGAIN))
+    }
+
+    fn try_remove(&mut self, member: &Member<'_>) -> Result<()> {
+        let generation = nft::generation(&mut self.connection)?;
+        let networks = TABLE.count_elements(&mut self.connection, BRIDGES)?;
+        let batch = match (self.has(member)?, networks) {
+            (true, 1) => vec![TABLE.delete()],
+            (true, _) => member.elements().iter().map(|(set, elements)| TABLE.delete_elements(set, elements)).collect(),
+            (false, 0) if !TABLE.chains(&mut self.connection)?.is_empty() => vec![TABLE.delete()],
+            (false, _) => return Ok(()),
+        };
+        nft::commit(&mut self.connection, batch, Some(generation))
+    }
+}
+
+/// `ERESTART` is the kernel's own and has no name in user space.
+fn is_restart(error: &Error) -> bool {
+    const ERESTART: i32 = 85;
+    error.raw() == ERESTART
+}
+
+fn layout() -> Element {
+    Element::new(LAYOUT.to_ne_bytes())
+}
+
+fn skeleton() -> Vec<Request> {
+    vec![
+        TABLE.create(),
+        TABLE.create_set(LAYOUTS, Key::Mark, 1),
+        TABLE.create_set(BRIDGES, Key::Interface, 2),
+        TABLE.create_set(PAIRS, Key::InterfacePair, 3),
+        TABLE.create_set(SUBNETS, Key::Range4, 4),
+        TABLE.create_chain(FORWARD, "filter", Hook::Forward, PRIORITY_FILTER),
+        TABLE.create_chain(POSTROUTING, "nat", Hook::Postrouting, PRIORITY_SRCNAT),
+        TABLE.flush_chain(FORWARD),
+        TABLE.flush_chain(POSTROUTING),
+    ]
+}
+
+fn rules() -> Vec<Request> {
+    use Register::{First, Second};
+    let from = Step::Load(Meta::InputName, First);
+    let to = Step::Load(Meta::OutputName, First);
+    let accept = Step::Say(Verdict::Accept);
+    let forward = [
+        vec![to.clone(), Step::In(First, BRIDGES), Step::Established, accept.clone()],
+        vec![from.clone(), Step::Load(Meta::OutputName, Second), Step::In(First, PAIRS), accept.clone()],
+        vec![from, Step::In(First, BRIDGES), to.clone(), Step::NotIn(First, BRIDGES), accept],
+        vec![to.clone(), Step::In(First, BRIDGES), Step::Say(Verdict::Drop)],
+    ];
+    let ipv4 = vec![nft::IPV4];
+    let masquerade = [
+        Step::Load(Meta::Family, First),
+        Step::Equals(First, ipv4),
+        Step::LoadSource4(First),
+        Step::In(First, SUBNETS),
+        to,
+        Step::NotIn(First, BRIDGES),
+        Step::Masquerade,
+    ];
+    let mut rules: Vec<_> = forward.iter().map(|steps| TABLE.append_rule(FORWARD, steps)).collect();
+    rules.push(TABLE.append_rule(POSTROUTING, &masquerade));
+    rules
+}
