@@ -306,6 +306,11 @@ pub fn write_all(fd: impl AsFd, mut data: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Writes once and answers in bare error numbers: allocates nothing, for a child between clone and exec. write(2).
+pub fn write_bare(fd: impl AsFd, data: &[u8]) -> std::result::Result<usize, Errno> {
+    retry_on_intr(|| rustix::io::write(&fd, data))
+}
+
 /// Reads up to `buffer.len()` bytes; 0 at the end. read(2).
 pub fn read(fd: impl AsFd, buffer: &mut [u8]) -> Result<usize> {
     retry_on_intr(|| rustix::io::read(&fd, &mut *buffer))

@@ -6,9 +6,11 @@
 //! calls that take them.
 #![allow(unsafe_code, reason = "this crate is where unsafe lives")]
 
+pub mod bpf;
 pub mod event;
 pub mod file;
 pub mod netlink;
+pub mod pidfd;
 pub mod random;
 pub mod spawn;
 pub mod unix;
