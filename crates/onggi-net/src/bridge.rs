@@ -127,6 +127,17 @@ impl Bridge {
         }
     }
 
+    /// Chains of this host's own firewall that drop what they do not know, so that containers' traffic does not get
+    /// through although ours accepts it: `inet filter forward`. What iptables keeps in nf_tables is opened by
+    /// [`Bridge::attach`] and not among them.
+    pub fn obstacles(&self) -> Result<Vec<String>, Error> {
+        Firewall::open().and_then(|mut firewall| firewall.obstacles()).map_err(|source| Error::Firewall {
+            verb: "read",
+            bridge: NAME.into(),
+            source,
+        })
+    }
+
     /// Takes the bridge and its packet filter rules away, if they are there.
     ///
     /// `net.ipv4.ip_forward` stays as it is: others may have come to rely on it.

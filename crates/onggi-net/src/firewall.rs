@@ -26,7 +26,8 @@
 use onggi_sys::netlink::Protocol;
 use onggi_sys::{Errno, Error, Result};
 
-use crate::netlink::{Connection, Request};
+use crate::iptables;
+use crate::netlink::{Connection, Request, present};
 use crate::nft::{self, Element, Hook, Key, Meta, Register, Step, Table, Verdict, interface_key};
 use crate::subnet::Subnet;
 
@@ -76,19 +77,22 @@ impl Firewall {
         Connection::open(Protocol::Netfilter).map(|connection| Self { connection })
     }
 
-    /// Whether the table is there, with these rules and with `member`: two look-ups in one exchange.
+    /// Whether the table is there, with these rules and with `member`, and nobody's chain is in the way that could be
+    /// opened: three look-ups in one exchange.
     pub(crate) fn has(&mut self, member: &Member<'_>) -> Result<bool> {
         let asked = [
             TABLE.get_element(LAYOUTS, &layout()),
             TABLE.get_element(BRIDGES, &Element::new(interface_key(member.bridge))),
+            iptables::ask(),
         ];
-        for answer in self.connection.exchange(&asked)? {
-            match answer {
-                Err(error) if error.is(Errno::NOENT) => return Ok(false),
-                other => drop(other?),
+        let mut answers = self.connection.exchange(&asked)?.into_iter().map(present);
+        for _ in 0..2 {
+            if answers.next().transpose()?.flatten().is_none() {
+                return Ok(false);
             }
         }
-        Ok(true)
+        let theirs = answers.next().transpose()?.flatten();
+        iptables::is_open(&mut self.connection, theirs.as_deref(), member.bridge)
     }
 
     /// Makes it so: the rules as they are here and `member` among the networks, whatever was there before.
@@ -97,7 +101,8 @@ impl Firewall {
         batch.extend(rules());
         batch.extend([TABLE.flush_set(LAYOUTS), TABLE.add_elements(LAYOUTS, &[layout()])]);
         batch.extend(member.elements().iter().map(|(set, elements)| TABLE.add_elements(set, elements)));
-        nft::commit(&mut self.connection, batch, None)
+        nft::commit(&mut self.connection, batch, None)?;
+        iptables::open(&mut self.connection, member.bridge)
     }
 
     /// Takes `member` out, and with the last of them the table.
@@ -114,14 +119,28 @@ impl Firewall {
 
     fn try_remove(&mut self, member: &Member<'_>) -> Result<()> {
         let generation = nft::generation(&mut self.connection)?;
-        let networks = TABLE.count_elements(&mut self.connection, BRIDGES)?;
-        let batch = match (self.has(member)?, networks) {
-            (true, 1) => vec![TABLE.delete()],
-            (true, _) => member.elements().iter().map(|(set, elements)| TABLE.delete_elements(set, elements)).collect(),
-            (false, 0) if !TABLE.chains(&mut self.connection)?.is_empty() => vec![TABLE.delete()],
-            (false, _) => return Ok(()),
+        let ours = TABLE.get_element(BRIDGES, &Element::new(interface_key(member.bridge)));
+        let mut batch = match self.connection.ask_for(ours)? {
+            None => Vec::new(),
+            Some(_) if TABLE.count_elements(&mut self.connection, BRIDGES)? == 1 => vec![TABLE.delete()],
+            Some(_) => member.elements().iter().map(|(set, elements)| TABLE.delete_elements(set, elements)).collect(),
         };
-        nft::commit(&mut self.connection, batch, Some(generation))
+        batch.extend(iptables::close(&mut self.connection, member.bridge)?);
+        if batch.is_empty() { Ok(()) } else { nft::commit(&mut self.connection, batch, Some(generation)) }
+    }
+
+    /// Chains of others that drop what they do not know, our traffic with it, as `nft` would name them.
+    pub(crate) fn obstacles(&mut self) -> Result<Vec<String>> {
+        let blocks = |chain: &nft::Chain| {
+            let sees_ours = matches!(chain.family, nft::INET | nft::IPV4);
+            sees_ours && chain.drops && chain.hook == Some(Hook::Forward as u32) && !iptables::is_theirs(chain)
+        };
+        let chains = nft::all_chains(&mut self.connection)?;
+        let name = |chain: &nft::Chain| {
+            let family = if chain.family == nft::INET { "inet" } else { "ip" };
+            format!("{family} {} {}", chain.table, chain.name)
+        };
+        Ok(chains.iter().filter(|chain| blocks(chain)).map(name).collect())
     }
 }
 

@@ -25,6 +25,7 @@ mod bridge;
 pub mod dns;
 mod error;
 mod firewall;
+mod iptables;
 mod lease;
 mod netlink;
 mod netns;

@@ -259,6 +259,20 @@ impl Connection {
     pub(crate) fn ask(&mut self, request: Request) -> Result<Vec<Reply>> {
         self.exchange(&[request])?.pop().unwrap_or_else(|| Ok(Vec::new()))
     }
+
+    /// Sends a question about one thing; `None` if there is no such thing.
+    pub(crate) fn ask_for(&mut self, request: Request) -> Result<Option<Reply>> {
+        present(self.ask(request))
+    }
+}
+
+/// The reply about one thing, or `None` where the kernel knows of no such thing.
+pub(crate) fn present(answer: Result<Vec<Reply>>) -> Result<Option<Reply>> {
+    match answer {
+        Ok(mut replies) => Ok(replies.pop()),
+        Err(error) if error.is(Errno::NOENT) || error.is(Errno::NODEV) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 struct Message<'d> {

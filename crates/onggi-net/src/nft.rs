@@ -245,9 +245,9 @@ impl Table {
         self.rule(chain, NLM_F_CREATE | NLM_F_APPEND, steps)
     }
 
-    /// Puts a rule before all others of a chain.
-    pub(crate) fn prepend_rule(self, chain: &str, steps: &[Step<'_>]) -> Request {
-        self.rule(chain, NLM_F_CREATE, steps)
+    /// Puts a rule before all others of a chain, with a comment to know it by.
+    pub(crate) fn prepend_rule(self, chain: &str, steps: &[Step<'_>], comment: &str) -> Request {
+        self.rule(chain, NLM_F_CREATE, steps).with(&Attributes::new().bytes(7, &comment_note(comment)))
     }
 
     fn rule(self, chain: &str, flags: u16, steps: &[Step<'_>]) -> Request {
@@ -296,12 +296,6 @@ impl Table {
         self.request(kind, flags, call, set, &Attributes::new().text(2, set).nest(3, &list))
     }
 
-    /// Every chain of the table; none where there is no such table.
-    pub(crate) fn chains(self, connection: &mut Connection) -> Result<Vec<Chain>> {
-        let replies = self.dump(connection, GETCHAIN, "NFT_MSG_GETCHAIN", &Attributes::new())?;
-        Ok(replies.iter().filter_map(|reply| Chain::parse(reply)).filter(|chain| chain.table == self.name).collect())
-    }
-
     /// How many elements a set has; none where there is no such set.
     pub(crate) fn count_elements(self, connection: &mut Connection, set: &str) -> Result<usize> {
         let replies = self.dump(connection, GETSETELEM, "NFT_MSG_GETSETELEM", &Attributes::new().text(2, set))?;
@@ -309,9 +303,22 @@ impl Table {
         Ok(lists.map(|list| crate::netlink::attributes(list).count()).sum())
     }
 
-    /// The bodies of a chain's rules, each behind its header; none where there is no such chain.
-    pub(crate) fn rules(self, connection: &mut Connection, chain: &str) -> Result<Vec<Reply>> {
-        self.dump(connection, GETRULE, "NFT_MSG_GETRULE", &Attributes::new().text(2, chain))
+    /// The numbers of the rules of a chain that carry `comment`; none where there is no such chain.
+    pub(crate) fn rules_with(self, connection: &mut Connection, chain: &str, comment: &str) -> Result<Vec<u64>> {
+        let note = comment_note(comment);
+        let rules = self.dump(connection, GETRULE, "NFT_MSG_GETRULE", &Attributes::new().text(2, chain))?;
+        let handle = |rule: &Reply| {
+            let attributes = rule.get(4..)?;
+            let ours = attribute(attributes, 2).map(text)? == chain && attribute(attributes, 7)? == note;
+            let handle = attribute(attributes, 3)?.try_into().ok().map(u64::from_be_bytes)?;
+            ours.then_some(handle)
+        };
+        Ok(rules.iter().filter_map(handle).collect())
+    }
+
+    /// Asks for one chain; `ENOENT` if it is not there.
+    pub(crate) fn get_chain(self, name: &str) -> Request {
+        self.request(GETCHAIN, 0, "NFT_MSG_GETCHAIN", name, &Attributes::new().text(3, name))
     }
 
     /// Takes out the rule with the number `handle`.
@@ -344,6 +351,7 @@ impl Table {
 /// A chain as the kernel tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chain {
+    pub(crate) family: u8,
     pub(crate) table: String,
     pub(crate) name: String,
     /// The hook of a base chain.
@@ -353,12 +361,13 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    fn parse(reply: &[u8]) -> Option<Self> {
-        let attributes = reply.get(4..)?;
+    pub(crate) fn parse(reply: &[u8]) -> Option<Self> {
+        let (family, attributes) = (*reply.first()?, reply.get(4..)?);
         let be32 = |bytes: &[u8]| bytes.get(..4)?.try_into().ok().map(u32::from_be_bytes);
         let hook = attribute(attributes, 4).and_then(|hook| be32(attribute(hook, 1)?));
         let policy = attribute(attributes, 5).and_then(be32);
         Some(Self {
+            family,
             table: text(attribute(attributes, 1)?),
             name: text(attribute(attributes, 3)?),
             hook,
@@ -367,14 +376,20 @@ impl Chain {
     }
 }
 
-pub(crate) fn text(bytes: &[u8]) -> String {
+fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned()
 }
 
-/// All the chains of a family.
-pub(crate) fn all_chains(connection: &mut Connection, family: u8) -> Result<Vec<Chain>> {
+/// A comment as `nft` and iptables note it beside a rule: type 0, length, text with its NUL.
+fn comment_note(comment: &str) -> Vec<u8> {
+    let length = u8::try_from(comment.len() + 1).expect("comments of ours are short");
+    [&[0, length], comment.as_bytes(), &[0]].concat()
+}
+
+/// All the chains of all tables.
+pub(crate) fn all_chains(connection: &mut Connection) -> Result<Vec<Chain>> {
     let kind = NFNL_SUBSYS_NFTABLES << 8 | GETCHAIN;
-    let request = Request::new(kind, NLM_F_DUMP, &header(family, 0), "NFT_MSG_GETCHAIN", "all");
+    let request = Request::new(kind, NLM_F_DUMP, &header(0, 0), "NFT_MSG_GETCHAIN", "all");
     Ok(connection.ask(request)?.iter().filter_map(|reply| Chain::parse(reply)).collect())
 }
 
