@@ -38,6 +38,24 @@ pub fn set_nonblocking(fd: impl AsFd) -> Result<()> {
     rustix::fs::fcntl_setfl(&fd, flags | rustix::fs::OFlags::NONBLOCK).map_err(failed)
 }
 
+/// Reads from a non-blocking file: 0 at the end, `None` if there is nothing now. read(2).
+pub fn try_read(fd: impl AsFd, buffer: &mut [u8]) -> Result<Option<usize>> {
+    match rustix::io::retry_on_intr(|| rustix::io::read(&fd, &mut *buffer)) {
+        Ok(count) => Ok(Some(count)),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(errno) => Err(Error::new("read", crate::file::name_of(&fd).display().to_string(), errno)),
+    }
+}
+
+/// Writes to a non-blocking file as much as it takes; `None` if it takes nothing now. write(2).
+pub fn try_write(fd: impl AsFd, data: &[u8]) -> Result<Option<usize>> {
+    match rustix::io::retry_on_intr(|| rustix::io::write(&fd, data)) {
+        Ok(count) => Ok(Some(count)),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(errno) => Err(Error::new("write", crate::file::name_of(&fd).display().to_string(), errno)),
+    }
+}
+
 /// Signals that are read rather than handled; the mask before is put back when this is dropped.
 #[derive(Debug)]
 pub struct Signals {

@@ -10,6 +10,7 @@ pub mod bpf;
 pub mod event;
 pub mod file;
 pub mod idmap;
+pub mod memory;
 pub mod netlink;
 pub mod pidfd;
 pub mod random;
