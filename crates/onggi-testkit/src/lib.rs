@@ -8,6 +8,7 @@
 #![expect(clippy::print_stderr, reason = "a skipped test says so aloud")]
 
 mod docker;
+mod fake;
 mod machine;
 mod onggi;
 mod program;
@@ -15,6 +16,7 @@ mod registry;
 mod rootfs;
 
 pub use docker::Docker;
+pub use fake::{FakeServer, Reply, Seen};
 pub use machine::Machine;
 pub use onggi::{Onggi, Outcome, User};
 pub use program::{captured, find, wait_until};

@@ -21,15 +21,28 @@ pub struct Registry {
 impl Registry {
     /// Starts one that lets everybody in; nothing where the program is not installed.
     pub fn start() -> Result<Option<Self>> {
+        Self::start_with("")
+    }
+
+    /// Starts one that lets in only the user `user` with the password `secret`.
+    pub fn start_guarded() -> Result<Option<Self>> {
+        Self::start_with("auth:\n  htpasswd:\n    realm: tests\n    path: HTPASSWD\n")
+    }
+
+    fn start_with(more: &str) -> Result<Option<Self>> {
         let Some(program) = find("docker-registry") else { return Ok(None) };
         let dir = tempfile::Builder::new().prefix("onggi-registry-").tempdir()?;
         let port = free_port()?;
         let config = dir.path().join("config.yml");
+        let users = dir.path().join("htpasswd");
+        // bcrypt of `secret`, the only form that the registry takes.
+        std::fs::write(&users, "user:$2y$04$onggitestsonggitestsoe8TNL9Bf2Nuq3B8IpDNQdrRL15xqzQlq\n")?;
+        let more = more.replace("HTPASSWD", &users.display().to_string());
         let mut file = std::fs::File::create(&config)?;
         write!(
             file,
             "version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\nstorage:\n  filesystem:\n    \
-             rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:{port}\n",
+             rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:{port}\n{more}",
             dir.path().join("data").display()
         )?;
         let process = Command::new(program)
