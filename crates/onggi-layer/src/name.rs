@@ -98,7 +98,8 @@ mod tests {
 
     #[test]
     fn every_name_becomes_a_place_below_the_root_or_an_error() {
-        let check = |raw: &str, expected: Result<Target, BadName>| assert_eq!(target(raw.as_bytes()), expected, "{raw}");
+        let check =
+            |raw: &str, expected: Result<Target, BadName>| assert_eq!(target(raw.as_bytes()), expected, "{raw}");
         let path = |path: &str| Ok(Target::Path(path.into()));
         check("a/b", path("a/b"));
         check("./a//b/", path("a/b"));

@@ -7,9 +7,9 @@ use std::thread;
 use onggi_fs::Root;
 use onggi_oci::{Algorithm, Digest, Hasher};
 
+use crate::Error;
 use crate::apply::{Applied, Options, apply};
 use crate::compression::{self, Decoder};
-use crate::Error;
 
 /// Bytes that the threads hand over at a time.
 const CHUNK: usize = 256 * 1024;
@@ -44,7 +44,8 @@ pub fn unpack(
     let algorithm = expected.map_or(Algorithm::Sha256, Digest::algorithm);
     let (full_sender, full) = sync_channel(CHUNKS);
     let (empty_sender, empty) = channel();
-    let mut input = Input { full, empty: empty_sender, chunk: Vec::new(), at: 0, hasher: Hasher::new(algorithm), size: 0 };
+    let mut input =
+        Input { full, empty: empty_sender, chunk: Vec::new(), at: 0, hasher: Hasher::new(algorithm), size: 0 };
     let applied = thread::scope(|scope| {
         scope.spawn(move || inflate(blob, limits, &full_sender, &empty));
         let applied = apply(&mut input, into, options);
@@ -54,11 +55,9 @@ pub fn unpack(
     });
     let unpacked = applied?;
     match expected {
-        Some(expected) if *expected != unpacked.diff_id => Err(Error::DiffId {
-            layer: options.layer.clone(),
-            expected: expected.clone(),
-            found: unpacked.diff_id,
-        }),
+        Some(expected) if *expected != unpacked.diff_id => {
+            Err(Error::DiffId { layer: options.layer.clone(), expected: expected.clone(), found: unpacked.diff_id })
+        }
         _ => Ok(unpacked),
     }
 }

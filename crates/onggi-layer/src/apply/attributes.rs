@@ -88,10 +88,7 @@ pub(super) fn mode(entry: &tar::Entry) -> Mode {
 
 /// The times of `entry`; one that does not state its access time was last accessed when it was changed.
 pub(super) fn times(entry: &tar::Entry) -> Timestamps {
-    Timestamps {
-        last_access: timespec(entry.atime.unwrap_or(entry.mtime)),
-        last_modification: timespec(entry.mtime),
-    }
+    Timestamps { last_access: timespec(entry.atime.unwrap_or(entry.mtime)), last_modification: timespec(entry.mtime) }
 }
 
 fn timespec(time: tar::Time) -> Timespec {

@@ -135,7 +135,8 @@ impl<'r> Walk<'r> {
 
     /// Where the link `link` leads, inside the root, to a directory of this layer.
     fn follow(&self, link: &Path) -> Result<PathBuf, Fault> {
-        let dir = self.root.dir(link).map_err(|_| Fault::Entry("the link before it leads to no directory of this layer"))?;
+        let dir =
+            self.root.dir(link).map_err(|_| Fault::Entry("the link before it leads to no directory of this layer"))?;
         let (root, there) = (file::name_of(self.root), file::name_of(&dir));
         let inside = there.strip_prefix(&root).map_err(|_| Fault::Entry("the link before it leads out of the root"))?;
         Ok(inside.to_path_buf())

@@ -19,7 +19,7 @@ pub struct Decoder<R: BufRead> {
 
 enum Stage<R: BufRead> {
     Plain(Counted<R>),
-    Gzip(GzDecoder<Counted<R>>),
+    Gzip(Box<GzDecoder<Counted<R>>>),
     Zstd(Box<ZstdDecoder<'static, Counted<R>>>),
     Ended,
 }
@@ -78,8 +78,12 @@ impl<R: BufRead> Read for Decoder<R> {
         loop {
             let count = match &mut self.stage {
                 Stage::Plain(input) => input.read(out)?,
-                Stage::Gzip(decoder) => decoder.read(out).map_err(|error| blame(error, decoder.get_ref(), self.limits))?,
-                Stage::Zstd(decoder) => decoder.read(out).map_err(|error| blame(error, decoder.get_ref(), self.limits))?,
+                Stage::Gzip(decoder) => {
+                    decoder.read(out).map_err(|error| blame(error, decoder.get_ref(), self.limits))?
+                }
+                Stage::Zstd(decoder) => {
+                    decoder.read(out).map_err(|error| blame(error, decoder.get_ref(), self.limits))?
+                }
                 Stage::Ended => return Ok(0),
             };
             self.produced += count as u64;
@@ -96,7 +100,7 @@ impl<R: BufRead> Stage<R> {
     fn begin(compression: Compression, input: Counted<R>, limits: Limits) -> io::Result<Self> {
         Ok(match compression {
             Compression::None => Self::Plain(input),
-            Compression::Gzip => Self::Gzip(GzDecoder::new(input)),
+            Compression::Gzip => Self::Gzip(Box::new(GzDecoder::new(input))),
             Compression::Zstd => {
                 let mut decoder = ZstdDecoder::with_buffer(input)?.single_frame();
                 decoder.window_log_max(limits.window_log)?;
