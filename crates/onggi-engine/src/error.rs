@@ -1,6 +1,8 @@
 //! Why the engine could not do what was asked.
 
 use onggi_diag::{Diagnose, Kind, Record};
+use onggi_image::ImageError;
+use onggi_monitor::client::ClientError;
 
 use crate::{ContainerId, Name, NameError, RequestError};
 
@@ -41,30 +43,9 @@ pub enum Error {
     /// Someone else is starting, stopping or removing it.
     #[error("container {} is busy: another command works on it", .0.short())]
     Busy(ContainerId),
-    /// It was asked to end, and killed, and is still there.
-    #[error("container {} did not end within {waited_secs} seconds after it was killed", id.short())]
-    Unkillable {
-        /// The container.
-        id: ContainerId,
-        /// How long was waited.
-        waited_secs: u64,
-    },
     /// The image is not in the store.
     #[error("no such image: {0}")]
     NoSuchImage(String),
-    /// Containers were made of the image.
-    #[error("image {image} is in use by {} {}", if *running { "running container" } else { "stopped container" }, container.short())]
-    ImageInUse {
-        /// The image as given.
-        image: String,
-        /// One of its containers.
-        container: ContainerId,
-        /// Whether that one runs.
-        running: bool,
-    },
-    /// No such volume.
-    #[error("no such volume: {0}")]
-    NoSuchVolume(Name),
     /// An ordinary user without the rights or the delegation that it takes.
     #[error("cannot {what} as an ordinary user")]
     Rootless {
@@ -91,13 +72,36 @@ pub enum Error {
         /// How the kernel refused.
         source: onggi_sys::Error,
     },
-    /// What the container's monitor reports.
+    /// The container could not be put together, or its program not be executed.
     #[error("cannot start container {}", id.short())]
     Start {
         /// The container.
         id: ContainerId,
-        /// The monitor's account.
-        source: Record,
+        /// What its monitor says.
+        source: Box<ClientError>,
+    },
+    /// The container's monitor could not do it.
+    #[error("cannot {what} container {}", id.short())]
+    Monitor {
+        /// What was asked.
+        what: &'static str,
+        /// The container.
+        id: ContainerId,
+        /// What its monitor says.
+        source: Box<ClientError>,
+    },
+    /// The image store could not.
+    #[error(transparent)]
+    Image(Box<ImageError>),
+    /// The layers could not.
+    #[error("cannot {what} the root file system of container {}", id.short())]
+    Snapshot {
+        /// What was being done.
+        what: &'static str,
+        /// The container.
+        id: ContainerId,
+        /// The failure.
+        source: Box<onggi_snapshot::Error>,
     },
     /// A failure of a crate below, told as it was.
     #[error("cannot {what}")]
@@ -105,7 +109,7 @@ pub enum Error {
         /// What was being done.
         what: String,
         /// The failure and all its causes.
-        source: Record,
+        source: Box<Record>,
     },
 }
 
@@ -113,10 +117,18 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// Takes down a failure of a crate below.
-    pub(crate) fn below(what: impl Into<String>) -> impl FnOnce(Record) -> Self {
-        let what = what.into();
-        move |source| Self::Below { what, source }
+    /// What a command that ran into this exits with: 126 and 127 where the container's program is to blame, else 125.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Start { source, .. } | Self::Monitor { source, .. } => source.exit_code(),
+            _ => 125,
+        }
+    }
+}
+
+impl From<ImageError> for Error {
+    fn from(error: ImageError) -> Self {
+        Self::Image(Box::new(error))
     }
 }
 
@@ -135,14 +147,17 @@ impl<T> Context<T> for onggi_sys::Result<T> {
 impl Diagnose for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::NoSuchContainer(_) | Self::NoSuchImage(_) | Self::NoSuchVolume(_) => Kind::NotFound,
+            Self::NoSuchContainer(_) | Self::NoSuchImage(_) => Kind::NotFound,
             Self::Ambiguous { .. } | Self::Name(_) | Self::Request(_) => Kind::Invalid,
-            Self::NameTaken { .. } | Self::NotRunning(_) | Self::Running(_) | Self::ImageInUse { .. } => Kind::Conflict,
-            Self::Busy(_) | Self::Unkillable { .. } => Kind::Unavailable,
+            Self::NameTaken { .. } | Self::NotRunning(_) | Self::Running(_) => Kind::Conflict,
+            Self::Busy(_) => Kind::Unavailable,
             Self::Rootless { .. } => Kind::Unsupported,
             Self::Damaged { .. } => Kind::Internal,
             Self::System { source, .. } => source.kind(),
-            Self::Start { source, .. } | Self::Below { source, .. } => source.kind,
+            Self::Start { source, .. } | Self::Monitor { source, .. } => source.kind(),
+            Self::Image(source) => source.kind(),
+            Self::Snapshot { source, .. } => source.kind(),
+            Self::Below { source, .. } => source.kind,
         }
     }
 
@@ -158,19 +173,15 @@ impl Diagnose for Error {
             Self::NotRunning(id) => Some(format!("`onggi start {}` starts it", id.short())),
             Self::Running(id) => Some(format!("`onggi stop {}` stops it; or use --force", id.short())),
             Self::NoSuchImage(image) => Some(format!("`onggi pull {image}` fetches it")),
-            Self::ImageInUse { container, .. } => {
-                Some(format!("`onggi rm {}` removes the container", container.short()))
-            }
             Self::Rootless { hint, .. } => Some((*hint).to_owned()),
             Self::Damaged { id, .. } => Some(format!("`onggi rm --force {}` removes what is left of it", id.short())),
             Self::System { source, .. } => source.hint(),
-            Self::Start { source, .. } | Self::Below { source, .. } => source.hint.clone(),
+            Self::Start { source, .. } | Self::Monitor { source, .. } => source.hint(),
+            Self::Image(source) => source.hint(),
+            Self::Snapshot { source, .. } => source.hint(),
+            Self::Below { source, .. } => source.hint.clone(),
             Self::Request(error) => error.hint(),
-            Self::NoSuchContainer(_)
-            | Self::Name(_)
-            | Self::Busy(_)
-            | Self::Unkillable { .. }
-            | Self::NoSuchVolume(_) => None,
+            Self::NoSuchContainer(_) | Self::Name(_) | Self::Busy(_) => None,
         }
     }
 }
@@ -183,6 +194,9 @@ impl RequestError {
                 Some("a volume is written /host/path:/path[:ro], name:/path[:ro] or /path".to_owned())
             }
             Self::Capability(_) => Some("`man 7 capabilities` lists the names; CAP_ may be left out".to_owned()),
+            Self::CapabilityNotHere(_) => {
+                Some("the bounding set of this process lacks it: see CapBnd in /proc/self/status".to_owned())
+            }
             _ => None,
         }
     }

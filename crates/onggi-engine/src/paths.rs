@@ -34,6 +34,12 @@ impl Paths {
         Self { data: data_home.join("onggi"), run: runtime_dir.join("onggi") }
     }
 
+    /// The trees around a container's two directories, as this type lays them out.
+    pub(crate) fn around(container: &Path, running: &Path) -> Self {
+        let up = |path: &Path| path.ancestors().nth(2).unwrap_or(path).to_owned();
+        Self { data: up(container), run: up(running) }
+    }
+
     /// The directory of all containers.
     pub fn containers(&self) -> PathBuf {
         self.data.join("containers")
@@ -67,10 +73,5 @@ impl Paths {
     /// The unpacked layers.
     pub fn layers(&self) -> PathBuf {
         self.data.join("layers")
-    }
-
-    /// The leases of addresses.
-    pub fn networks(&self) -> PathBuf {
-        self.run.join("networks")
     }
 }

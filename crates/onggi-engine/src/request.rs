@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use onggi_monitor::LogLimits;
 use serde::{Deserialize, Serialize};
 
 use crate::{ContainerId, Name};
@@ -16,7 +17,7 @@ pub struct CreateContainer {
     pub name: Option<Name>,
     /// What follows the image on the command line.
     pub command: Vec<String>,
-    /// Replaces the image's entry point and forgets its command; an empty list leaves no entry point.
+    /// Replaces the image's entry point and forgets its command; an empty word or list leaves no entry point.
     pub entrypoint: Option<Vec<String>>,
     /// `KEY=VALUE`, or `KEY` to take one of the image's away.
     pub env: Vec<String>,
@@ -36,8 +37,8 @@ pub struct CreateContainer {
     pub attach: Streams,
     /// What `stop` sends first, by name or number.
     pub stop_signal: Option<String>,
-    /// How many seconds `stop` waits before it kills.
-    pub stop_timeout_secs: Option<u32>,
+    /// How many seconds `stop` waits before it kills; -1 is for ever.
+    pub stop_timeout_secs: Option<i64>,
     /// Directories of the host and volumes.
     pub volumes: Vec<Volume>,
     /// The network.
@@ -64,11 +65,10 @@ pub struct Streams {
 }
 
 /// Which network a container is in.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NetworkMode {
-    /// The machine's default bridge, an address from its range. For an ordinary user this is [`NetworkMode::None`]'s
-    /// loopback alone until a user-mode network is there, and is refused.
+    /// The machine's default bridge, with an address from its range; not for an ordinary user.
     #[default]
     Bridge,
     /// The host's own.
@@ -79,7 +79,7 @@ pub enum NetworkMode {
 
 impl NetworkMode {
     /// The name that Docker gives it.
-    pub fn as_str(&self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Bridge => "bridge",
             Self::Host => "host",
@@ -127,22 +127,6 @@ pub struct Security {
     pub read_only: bool,
 }
 
-/// When a log file is rotated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogLimits {
-    /// The size, in bytes, that one file may reach.
-    pub max_size: u64,
-    /// How many files are kept.
-    pub max_files: u32,
-}
-
-impl Default for LogLimits {
-    fn default() -> Self {
-        // Docker's json-file never rotates by default and has filled many a disk.
-        Self { max_size: 10 << 20, max_files: 3 }
-    }
-}
-
 /// One `-v`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
@@ -156,6 +140,8 @@ pub struct Volume {
     pub propagation: Propagation,
     /// Leave a new volume empty instead of filling it with what the image has there.
     pub no_copy: bool,
+    /// Label the source for containers; means nothing where SELinux is off, and is refused where it is on.
+    pub relabel: bool,
 }
 
 /// What a [`Volume`] mounts.
@@ -257,6 +243,12 @@ pub enum RequestError {
     /// A capability of no known name.
     #[error("unknown capability `{0}`")]
     Capability(String),
+    /// A capability that this process does not have in its bounding set.
+    #[error("{0} is not ours to give")]
+    CapabilityNotHere(String),
+    /// SELinux labels, where they would mean something.
+    #[error("volumes cannot be labelled for SELinux")]
+    Relabel,
     /// A signal of no known name.
     #[error("invalid signal `{0}`")]
     Signal(String),

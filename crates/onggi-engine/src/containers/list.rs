@@ -1,0 +1,177 @@
+//! What there is, read without waiting for anybody.
+
+use std::collections::BTreeMap;
+
+use onggi_fs::Root;
+use onggi_monitor::{STATE_FILE, Status};
+use onggi_sys::file::{self, Mode, OFlags};
+use onggi_sys::{Errno, Result as SysResult};
+use serde::Deserialize;
+
+use super::{Containers, layout};
+use crate::error::Context;
+use crate::record::{MountPoint, RECORD_FILE};
+use crate::{ContainerId, ListContainers, Name, NetworkMode, Result};
+
+/// A container in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: Name,
+    /// The image, as `create` was given it.
+    pub image: String,
+    /// The image's id.
+    pub image_id: String,
+    /// What runs in it.
+    pub command: Vec<String>,
+    /// When it was created, RFC 3339.
+    pub created: String,
+    /// Where it is in its life. One whose monitor was killed has exited, though nobody has written that down yet.
+    pub status: Status,
+    /// How it ended, if it has.
+    pub exit_code: Option<i32>,
+    /// When it started last.
+    pub started_at: Option<String>,
+    /// When it ended last.
+    pub finished_at: Option<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its network.
+    pub network: NetworkMode,
+    /// The sources of its mounts: names of volumes, paths of the host.
+    pub mounts: Vec<String>,
+}
+
+impl Containers<'_> {
+    /// The containers that `what` describes, newest first.
+    ///
+    /// Takes no lock: a container that somebody works on is listed as it was before, or as it is after.
+    pub fn list(self, what: &ListContainers) -> Result<Vec<Summary>> {
+        let all = what.all || what.last.is_some() || !what.status.is_empty();
+        let ids = if all { layout::ids(&self.engine.containers) } else { self.started() };
+        let ids = ids.to("list the containers")?;
+        let wanted = |summary: &Summary| (all || summary.status.is_active()) && matches(what, summary);
+        let mut found: Vec<Summary> =
+            ids.iter().filter_map(|id| summary(&self.engine.containers, id)).filter(wanted).collect();
+        found.sort_unstable_by(|one, other| other.created.cmp(&one.created).then_with(|| one.id.cmp(&other.id)));
+        found.truncate(what.last.unwrap_or(usize::MAX));
+        Ok(found)
+    }
+
+    /// Those with a monitor, or with the rests of one.
+    fn started(self) -> SysResult<Vec<ContainerId>> {
+        match Root::open(self.engine.paths().running()) {
+            Err(error) if error.is(Errno::NOENT) => Ok(Vec::new()),
+            other => layout::ids(&other?),
+        }
+    }
+}
+
+/// What a list needs of a record.
+#[derive(Deserialize)]
+struct Brief {
+    name: Name,
+    created: String,
+    image: crate::record::Image,
+    config: BriefConfig,
+    #[serde(default)]
+    network: NetworkMode,
+    #[serde(default)]
+    mounts: Vec<MountPoint>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[derive(Default)]
+struct BriefConfig {
+    entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct BriefState {
+    status: Status,
+    #[serde(default)]
+    exit_code: Option<i32>,
+    #[serde(default)]
+    started_at: Option<String>,
+    #[serde(default)]
+    finished_at: Option<String>,
+}
+
+/// One line of the list; `None` if the container has just gone, or cannot be read: `inspect` tells why.
+fn summary(containers: &Root, id: &ContainerId) -> Option<Summary> {
+    let dir = containers.child_dir(id.as_str()).ok()?;
+    let record: Brief = parse(&dir, RECORD_FILE)?;
+    let state = parse::<BriefState>(&dir, STATE_FILE).unwrap_or(BriefState {
+        status: Status::Created,
+        exit_code: None,
+        started_at: None,
+        finished_at: None,
+    });
+    let abandoned = state.status.is_active() && !layout::is_held(&dir);
+    let words = record.config.entrypoint.into_iter().chain(record.config.cmd);
+    Some(Summary {
+        id: id.clone(),
+        name: record.name,
+        image: record.image.name,
+        image_id: record.image.id,
+        command: words.flatten().collect(),
+        created: record.created,
+        status: if abandoned { Status::Exited } else { state.status },
+        exit_code: if abandoned { Some(super::recover::KILLED) } else { state.exit_code },
+        started_at: state.started_at,
+        finished_at: state.finished_at,
+        labels: record.config.labels,
+        network: record.network,
+        mounts: record.mounts.iter().map(source).collect(),
+    })
+}
+
+fn source(mount: &MountPoint) -> String {
+    mount.volume.clone().unwrap_or_else(|| mount.source.display().to_string())
+}
+
+/// Reads a file of ours, in the fewest calls: a list of hundreds is made of them.
+fn parse<T: for<'de> Deserialize<'de>>(dir: &Root, name: &str) -> Option<T> {
+    const LIMIT: usize = 16 << 20;
+    let opened = file::open(dir, name, OFlags::RDONLY | OFlags::NOFOLLOW, Mode::empty()).ok()?;
+    serde_json::from_slice(&file::read_all(opened, LIMIT).ok()?).ok()
+}
+
+fn matches(what: &ListContainers, summary: &Summary) -> bool {
+    let any = |list: &[String], holds: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|one| holds(one));
+    any(&what.ids, &|id| summary.id.as_str().starts_with(id))
+        && any(&what.names, &|name| summary.name.as_str().contains(name.trim_start_matches('/')))
+        && any(&what.status, &|status| status == status_name(summary.status))
+        && any(&what.ancestors, &|image| is_of(summary, image))
+        && what.labels.iter().all(|label| has_label(summary, label))
+}
+
+/// Docker's words; a container is `created` until its program runs.
+pub(super) fn status_name(status: Status) -> &'static str {
+    match status {
+        Status::Created | Status::Starting => "created",
+        Status::Running => "running",
+        Status::Paused => "paused",
+        Status::Exited => "exited",
+    }
+}
+
+fn has_label(summary: &Summary, label: &str) -> bool {
+    match label.split_once('=') {
+        Some((key, value)) => summary.labels.get(key).is_some_and(|found| found == value),
+        None => summary.labels.contains_key(label),
+    }
+}
+
+fn is_of(summary: &Summary, image: &str) -> bool {
+    let bare = summary.image_id.strip_prefix("sha256:").unwrap_or(&summary.image_id);
+    let wanted = image.strip_prefix("sha256:").unwrap_or(image);
+    summary.image == image
+        || summary.image.split_once(':').is_some_and(|(name, _)| name == image)
+        || (wanted.len() >= 4 && bare.starts_with(wanted))
+}

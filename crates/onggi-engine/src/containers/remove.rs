@@ -1,0 +1,174 @@
+//! Taking a container away, so that every step may be the last one before a crash.
+//!
+//! 1. The directory moves to `.removing`: from now on nobody finds the container.
+//! 2. Everything that hangs on it goes, in any order: volumes of its own, its address, its control group, its socket,
+//!    its writable layer, its name. Each may be gone already.
+//! 3. The directory goes. What is in `.removing` and not locked was interrupted: whoever makes or removes a container
+//!    next goes on with it.
+
+use std::time::{Duration, Instant};
+
+use onggi_diag::Diagnose;
+use onggi_fs::{Durability, Root, create_new, remove_tree};
+use onggi_monitor::{Cleanup, Launch, State};
+use onggi_sys::Errno;
+
+use super::layout::{self, Locked, MAKING, REMOVING};
+use super::names::Names;
+use super::{Containers, recover};
+use crate::error::Context;
+use crate::record::Record;
+use crate::{ContainerId, Engine, Error, Paths, RemoveContainer, Result};
+
+/// In a container's directory: its anonymous volumes go with it.
+const WITH_VOLUMES: &str = "remove-volumes";
+
+/// How long another command may work on the container before we give up.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Containers<'_> {
+    /// Takes the container away: its writable layer, log, name and record.
+    ///
+    /// # Errors
+    /// [`Error::Running`] unless `force` is set; [`Error::Busy`] if another command works on it for seconds.
+    pub fn remove(self, id: &ContainerId, options: RemoveContainer) -> Result<()> {
+        self.sweep();
+        let locked = self.locked_stopped(id, options.force)?;
+        remove_locked(self.engine, locked, options.volumes)
+    }
+
+    /// Removes every container that does not run.
+    pub fn prune(self) -> Result<Vec<ContainerId>> {
+        self.sweep();
+        let mut removed = Vec::new();
+        for id in layout::ids(&self.engine.containers).to("list the containers")? {
+            let Ok(dir) = self.dir(&id) else { continue };
+            // Whoever holds the lock uses the container: running, starting, or being removed by somebody else.
+            let Some(locked) = layout::try_lock(dir, &id).to("lock a container")? else { continue };
+            if let Some(locked) = recover::settle(self.engine, locked)? {
+                remove_locked(self.engine, locked, false)?;
+            }
+            removed.push(id);
+        }
+        Ok(removed)
+    }
+
+    /// Goes on with what crashes interrupted; what cannot be finished now is tried again by the next command.
+    pub(crate) fn sweep(self) {
+        let containers = &self.engine.containers;
+        for locked in layout::abandoned(containers, MAKING).unwrap_or_default() {
+            drop(undo(self.engine, locked));
+        }
+        for locked in layout::abandoned(containers, REMOVING).unwrap_or_default() {
+            drop(finish(self.engine, locked));
+        }
+    }
+
+    /// The lock of a container that does not run; kills it before if `force` is set.
+    fn locked_stopped(self, id: &ContainerId, force: bool) -> Result<Locked> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let dir = self.dir(id)?;
+            let tried = layout::try_lock(dir.try_clone().to("open a container")?, id);
+            if let Some(locked) = tried.to(format!("lock container {}", id.short()))? {
+                return recover::settle(self.engine, locked)?.ok_or_else(|| Error::NoSuchContainer(id.to_string()));
+            }
+            self.make_room(id, &dir, force)?;
+            if Instant::now() >= deadline {
+                return Err(Error::Busy(id.clone()));
+            }
+        }
+    }
+
+    /// Somebody holds the lock: ends the container if that is its monitor, waits a moment if not.
+    fn make_room(self, id: &ContainerId, dir: &Root, force: bool) -> Result<()> {
+        let state = State::load(dir).to(format!("read the state of container {}", id.short()))?;
+        if state.status.is_active() {
+            if !force {
+                return Err(Error::Running(id.clone()));
+            }
+            self.end_now(id)?;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+        Ok(())
+    }
+}
+
+/// Removes the container in `locked`, which does not run.
+pub(super) fn remove_locked(engine: &Engine, locked: Locked, volumes: bool) -> Result<()> {
+    let id = locked.id.clone();
+    if volumes {
+        match create_new(&locked.dir, WITH_VOLUMES, b"", 0o600, Durability::Volatile) {
+            Err(error) if !error.is(Errno::EXIST) => Err(error).to(format!("remove container {}", id.short()))?,
+            _ => {}
+        }
+    }
+    layout::condemn(&engine.containers, &id, None).to(format!("remove container {}", id.short()))?;
+    finish(engine, locked)
+}
+
+/// Takes back the container in `locked`, which is still in [`MAKING`].
+pub(super) fn undo(engine: &Engine, locked: Locked) -> Result<()> {
+    drop(create_new(&locked.dir, WITH_VOLUMES, b"", 0o600, Durability::Volatile));
+    layout::condemn(&engine.containers, &locked.id, Some(MAKING)).to("take back a container")?;
+    finish(engine, locked)
+}
+
+/// Goes on with a container that is in [`REMOVING`].
+fn finish(engine: &Engine, locked: Locked) -> Result<()> {
+    let Locked { id, dir, lock } = locked;
+    recover::release(engine, &id)?;
+    take_apart(engine, &id, &dir)?;
+    drop(lock);
+    Ok(())
+}
+
+/// Step 2 and 3, for a container without processes: goes past failures and reports the first.
+fn take_apart(engine: &Engine, id: &ContainerId, dir: &Root) -> Result<()> {
+    let what = || format!("remove container {}", id.short());
+    // Without its record nothing was made yet, or everything but the directory is gone.
+    let record = Record::load(dir, id).ok();
+    let mut failure = None;
+    let mut note = |result: Result<()>| {
+        if let Err(error) = result {
+            failure.get_or_insert(error);
+        }
+    };
+    if let Some(record) = &record {
+        if dir.resolve_no_follow(WITH_VOLUMES).is_ok() || record.auto_remove {
+            for mount in record.mounts.iter().filter(|mount| mount.anonymous) {
+                note(mount.volume.as_deref().map_or(Ok(()), |name| engine.remove_volume(name)).to(what()));
+            }
+        }
+        note(Names::open(&engine.containers).and_then(|names| names.release(&record.name, id)).to(what()));
+    }
+    note(engine.remove_writable(id));
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    match remove_tree(&engine.containers, format!("{REMOVING}/{id}")) {
+        // Another sweep looked in and made a lock file; it removes the directory with it.
+        Err(error) if error.is(Errno::NOTEMPTY) => Ok(()),
+        other => other.to(what()),
+    }
+}
+
+/// Ends containers with `--rm` from inside their monitors; see [`onggi_monitor::Cleanup`].
+#[derive(Debug, Clone, Copy)]
+pub struct Cleaner;
+
+impl Cleanup for Cleaner {
+    fn remove(&self, launch: &Launch) -> std::result::Result<(), Box<dyn Diagnose>> {
+        remove_held(launch).map_err(|error| Box::new(error) as Box<dyn Diagnose>)
+    }
+}
+
+/// Removes the container of `launch`. Its lock is held by this process, its processes and its network are gone.
+fn remove_held(launch: &Launch) -> Result<()> {
+    let id: ContainerId = launch.id.parse()?;
+    let engine = Engine::open(Paths::around(&launch.dir, &launch.run_dir))?;
+    let dir = engine.containers().dir(&id)?;
+    layout::condemn(&engine.containers, &id, None).to(format!("remove container {}", id.short()))?;
+    recover::remove_run_dir(&engine, &id)?;
+    take_apart(&engine, &id, &dir)
+}

@@ -1,0 +1,92 @@
+//! What the machine allows, asked once per command and handed to what decides.
+
+use std::path::Path;
+
+use oci_spec::runtime::Capability;
+
+/// Facts about this machine and this process that a specification depends on.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    /// The capabilities that a process of ours can give away.
+    pub(crate) bounding: Vec<Capability>,
+    /// Whether we are an ordinary user's, root only in a user namespace of our own.
+    pub(crate) rootless: bool,
+    /// How many processors there are for us.
+    pub(crate) cpus: u32,
+    /// Whether swap can be limited.
+    pub(crate) swap_limit: bool,
+    /// Whether clocks can be private (since Linux 5.6).
+    pub(crate) time_namespaces: bool,
+    /// Whether SELinux labels mean something.
+    pub(crate) selinux: bool,
+}
+
+impl Host {
+    /// Asks the kernel.
+    pub(crate) fn probe(rootless: bool) -> Self {
+        Self {
+            bounding: bounding_set(),
+            rootless,
+            cpus: std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1)),
+            swap_limit: swap_limit(),
+            time_namespaces: Path::new("/proc/self/ns/time").exists(),
+            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+        }
+    }
+}
+
+/// Both hierarchies show a file for the limit exactly where swap is accounted.
+fn swap_limit() -> bool {
+    Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists()
+        || (Path::new("/sys/fs/cgroup/cgroup.controllers").exists() && Path::new("/proc/swaps").exists())
+}
+
+fn bounding_set() -> Vec<Capability> {
+    let set = onggi_sys::capability::bounding();
+    NUMBERED.iter().filter(|(number, _)| set >> number & 1 == 1).map(|&(_, capability)| capability).collect()
+}
+
+/// Capabilities by number: linux/capability.h.
+const NUMBERED: [(u32, Capability); 41] = [
+    (0, Capability::Chown),
+    (1, Capability::DacOverride),
+    (2, Capability::DacReadSearch),
+    (3, Capability::Fowner),
+    (4, Capability::Fsetid),
+    (5, Capability::Kill),
+    (6, Capability::Setgid),
+    (7, Capability::Setuid),
+    (8, Capability::Setpcap),
+    (9, Capability::LinuxImmutable),
+    (10, Capability::NetBindService),
+    (11, Capability::NetBroadcast),
+    (12, Capability::NetAdmin),
+    (13, Capability::NetRaw),
+    (14, Capability::IpcLock),
+    (15, Capability::IpcOwner),
+    (16, Capability::SysModule),
+    (17, Capability::SysRawio),
+    (18, Capability::SysChroot),
+    (19, Capability::SysPtrace),
+    (20, Capability::SysPacct),
+    (21, Capability::SysAdmin),
+    (22, Capability::SysBoot),
+    (23, Capability::SysNice),
+    (24, Capability::SysResource),
+    (25, Capability::SysTime),
+    (26, Capability::SysTtyConfig),
+    (27, Capability::Mknod),
+    (28, Capability::Lease),
+    (29, Capability::AuditWrite),
+    (30, Capability::AuditControl),
+    (31, Capability::Setfcap),
+    (32, Capability::MacOverride),
+    (33, Capability::MacAdmin),
+    (34, Capability::Syslog),
+    (35, Capability::WakeAlarm),
+    (36, Capability::BlockSuspend),
+    (37, Capability::AuditRead),
+    (38, Capability::Perfmon),
+    (39, Capability::Bpf),
+    (40, Capability::CheckpointRestore),
+];
