@@ -18,7 +18,7 @@ use crate::record::Record;
 use crate::{ContainerId, Engine, Error, Result};
 
 pub use control::Exec;
-pub use list::Summary;
+pub use list::ContainerSummary;
 pub use remove::Cleaner;
 pub use start::{StartContainer, Started};
 
@@ -39,6 +39,24 @@ impl<'e> Containers<'e> {
             onggi_sys::Errno::NOENT => Error::NoSuchContainer(id.to_string()),
             _ => Error::System { what: format!("open container {}", id.short()), source },
         })
+    }
+
+    /// Whether the container has a terminal.
+    pub fn has_terminal(self, id: &ContainerId) -> Result<bool> {
+        Ok(Record::load(&self.dir(id)?, id)?.terminal)
+    }
+
+    /// Whether there is a container `id`, be it still in the making or half removed.
+    pub(crate) fn is_anywhere(self, id: &ContainerId) -> bool {
+        // In the order in which a container moves; one is never missed between two looks.
+        [layout::MAKING, ".", layout::REMOVING]
+            .iter()
+            .any(|place| onggi_sys::file::stat_at(&self.engine.containers, format!("{place}/{id}")).is_ok())
+    }
+
+    /// Takes back from the kernel what a container that is gone left there.
+    pub(crate) fn release(self, id: &ContainerId) -> Result<()> {
+        recover::release(self.engine, id)
     }
 
     /// The record and the state of `id`; a state that a dead monitor left is put right first.

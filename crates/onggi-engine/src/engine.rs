@@ -17,7 +17,7 @@ const PRIVATE: u32 = 0o700;
 ///
 /// let engine = Engine::open(Paths::system())?;
 /// let request = CreateContainer { image: "alpine".into(), command: vec!["true".into()], ..Default::default() };
-/// let created = engine.containers().create(request)?;
+/// let created = engine.containers().create(&request)?;
 /// engine.containers().start(&created.id, &StartContainer::default())?;
 /// # Ok::<(), onggi_engine::Error>(())
 /// ```

@@ -37,22 +37,26 @@ mod host;
 mod id;
 mod images;
 mod paths;
+mod prune;
 mod record;
 mod request;
 mod signal;
 mod snapshots;
 mod spec;
+mod usage;
 mod volume;
 mod volumes;
 
-pub use containers::{Cleaner, Containers, Exec, StartContainer, Started, Summary};
+pub use containers::{Cleaner, ContainerSummary, Containers, Exec, StartContainer, Started};
 pub use engine::Engine;
 pub use error::{Error, Result};
 pub use id::{ContainerId, Name, NameError};
 pub use onggi_monitor::{Exit, LogLimits, Patience, Slow, State, Status};
 pub use paths::Paths;
+pub use prune::Pruned;
 pub use request::{
     CreateContainer, Created, ListContainers, NetworkMode, Propagation, RemoveContainer, RequestError, Resources,
     Security, Streams, Volume, VolumeSource,
 };
 pub use signal::parse_signal;
+pub use usage::Usage;

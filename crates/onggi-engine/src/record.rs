@@ -47,9 +47,9 @@ pub(crate) struct Record {
     /// What the creating command attached.
     #[serde(default)]
     pub(crate) attach: Streams,
-    /// How long `stop` waits, in seconds; -1 is for ever.
+    /// How long `stop` waits, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) stop_timeout_secs: Option<i64>,
+    pub(crate) stop_timeout_secs: Option<u32>,
     /// What is mounted beside the defaults.
     #[serde(default)]
     pub(crate) mounts: Vec<MountPoint>,

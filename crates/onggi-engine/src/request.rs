@@ -37,8 +37,8 @@ pub struct CreateContainer {
     pub attach: Streams,
     /// What `stop` sends first, by name or number.
     pub stop_signal: Option<String>,
-    /// How many seconds `stop` waits before it kills; -1 is for ever.
-    pub stop_timeout_secs: Option<i64>,
+    /// How many seconds `stop` waits before it kills.
+    pub stop_timeout_secs: Option<u32>,
     /// Directories of the host and volumes.
     pub volumes: Vec<Volume>,
     /// The network.
@@ -197,6 +197,8 @@ pub struct ListContainers {
     pub names: Vec<String>,
     /// In one of these states (`created`, `running`, `exited`, ...); implies `all`.
     pub status: Vec<String>,
+    /// Ended with one of these exit codes; implies `all`.
+    pub exited: Vec<i32>,
     /// With all of these labels, `KEY` or `KEY=VALUE`.
     pub labels: Vec<String>,
     /// Made of one of these images, as written at `create` or by id.

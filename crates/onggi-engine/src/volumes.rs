@@ -39,6 +39,13 @@ impl Engine {
         }
     }
 
+    /// The names of all volumes.
+    pub(crate) fn volume_names(&self) -> Result<Vec<String>> {
+        let volumes = private_dir(&self.paths().volumes())?;
+        let entries = file::entries(&volumes).to("list the volumes")?;
+        Ok(entries.into_iter().filter_map(|entry| entry.name.into_string().ok()).collect())
+    }
+
     /// Removes a volume that nobody uses.
     pub(crate) fn remove_volume(&self, name: &str) -> onggi_sys::Result<()> {
         match Root::open(self.paths().volumes()) {

@@ -15,7 +15,7 @@ use crate::{ContainerId, ListContainers, Name, NetworkMode, Result};
 
 /// A container in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Summary {
+pub struct ContainerSummary {
     /// Its id.
     pub id: ContainerId,
     /// Its name.
@@ -48,12 +48,12 @@ impl Containers<'_> {
     /// The containers that `what` describes, newest first.
     ///
     /// Takes no lock: a container that somebody works on is listed as it was before, or as it is after.
-    pub fn list(self, what: &ListContainers) -> Result<Vec<Summary>> {
-        let all = what.all || what.last.is_some() || !what.status.is_empty();
+    pub fn list(self, what: &ListContainers) -> Result<Vec<ContainerSummary>> {
+        let all = what.all || what.last.is_some() || !what.status.is_empty() || !what.exited.is_empty();
         let ids = if all { layout::ids(&self.engine.containers) } else { self.started() };
         let ids = ids.to("list the containers")?;
-        let wanted = |summary: &Summary| (all || summary.status.is_active()) && matches(what, summary);
-        let mut found: Vec<Summary> =
+        let wanted = |summary: &ContainerSummary| (all || summary.status.is_active()) && matches(what, summary);
+        let mut found: Vec<ContainerSummary> =
             ids.iter().filter_map(|id| summary(&self.engine.containers, id)).filter(wanted).collect();
         found.sort_unstable_by(|one, other| other.created.cmp(&one.created).then_with(|| one.id.cmp(&other.id)));
         found.truncate(what.last.unwrap_or(usize::MAX));
@@ -103,7 +103,7 @@ struct BriefState {
 }
 
 /// One line of the list; `None` if the container has just gone, or cannot be read: `inspect` tells why.
-fn summary(containers: &Root, id: &ContainerId) -> Option<Summary> {
+fn summary(containers: &Root, id: &ContainerId) -> Option<ContainerSummary> {
     let dir = containers.child_dir(id.as_str()).ok()?;
     let record: Brief = parse(&dir, RECORD_FILE)?;
     let state = parse::<BriefState>(&dir, STATE_FILE).unwrap_or(BriefState {
@@ -114,7 +114,7 @@ fn summary(containers: &Root, id: &ContainerId) -> Option<Summary> {
     });
     let abandoned = state.status.is_active() && !layout::is_held(&dir);
     let words = record.config.entrypoint.into_iter().chain(record.config.cmd);
-    Some(Summary {
+    Some(ContainerSummary {
         id: id.clone(),
         name: record.name,
         image: record.image.name,
@@ -142,11 +142,12 @@ fn parse<T: for<'de> Deserialize<'de>>(dir: &Root, name: &str) -> Option<T> {
     serde_json::from_slice(&file::read_all(opened, LIMIT).ok()?).ok()
 }
 
-fn matches(what: &ListContainers, summary: &Summary) -> bool {
+fn matches(what: &ListContainers, summary: &ContainerSummary) -> bool {
     let any = |list: &[String], holds: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|one| holds(one));
     any(&what.ids, &|id| summary.id.as_str().starts_with(id))
         && any(&what.names, &|name| summary.name.as_str().contains(name.trim_start_matches('/')))
         && any(&what.status, &|status| status == status_name(summary.status))
+        && (what.exited.is_empty() || exited_so(what, summary))
         && any(&what.ancestors, &|image| is_of(summary, image))
         && what.labels.iter().all(|label| has_label(summary, label))
 }
@@ -161,14 +162,18 @@ pub(super) fn status_name(status: Status) -> &'static str {
     }
 }
 
-fn has_label(summary: &Summary, label: &str) -> bool {
+fn exited_so(what: &ListContainers, summary: &ContainerSummary) -> bool {
+    summary.status == Status::Exited && summary.exit_code.is_some_and(|code| what.exited.contains(&code))
+}
+
+fn has_label(summary: &ContainerSummary, label: &str) -> bool {
     match label.split_once('=') {
         Some((key, value)) => summary.labels.get(key).is_some_and(|found| found == value),
         None => summary.labels.contains_key(label),
     }
 }
 
-fn is_of(summary: &Summary, image: &str) -> bool {
+fn is_of(summary: &ContainerSummary, image: &str) -> bool {
     let bare = summary.image_id.strip_prefix("sha256:").unwrap_or(&summary.image_id);
     let wanted = image.strip_prefix("sha256:").unwrap_or(image);
     summary.image == image

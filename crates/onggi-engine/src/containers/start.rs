@@ -104,7 +104,7 @@ impl Containers<'_> {
             hosts: hosts(record, &place),
             copy_up: copy_up(record),
             stop_signal: stop_signal(record),
-            stop_timeout_secs: stop_timeout(record),
+            stop_timeout_secs: record.stop_timeout_secs.unwrap_or(defaults::STOP_TIMEOUT_SECS),
             auto_remove: record.auto_remove,
             dir: place,
         };
@@ -178,12 +178,4 @@ fn stop_signal(record: &Record) -> i32 {
     let text = record.config.stop_signal.as_deref().unwrap_or(defaults::STOP_SIGNAL);
     // Checked when the container was created.
     signal::parse_signal(text).unwrap_or(TERMINATE)
-}
-
-/// For ever is longer than any machine runs.
-fn stop_timeout(record: &Record) -> u32 {
-    match record.stop_timeout_secs {
-        None => defaults::STOP_TIMEOUT_SECS,
-        Some(seconds) => u32::try_from(seconds).unwrap_or(u32::MAX),
-    }
 }
