@@ -3,6 +3,8 @@
 //! - [`unpack`] takes a layer as a registry has it, whatever its [`Compression`], into an empty directory by way of
 //!   [`apply`], and tells its diff id. The directory is in overlayfs's own form: it mounts as a lower layer as it
 //!   is. What depends on the layers below it is told by [`Finish`].
+//! - [`write_tar`] archives a tree, or what a container wrote over its layers as a layer of its own; the same tree
+//!   always makes the same bytes.
 //! - [`tar`] reads and writes archives, within limits; [`Decoder`] and [`Encoder`] are the compressed streams around
 //!   them.
 //!
@@ -16,8 +18,10 @@ mod apply;
 mod error;
 mod name;
 mod unpack;
+mod write;
 
 pub use apply::{Applied, Finish, Options, Owner, apply};
 pub use compression::{Compression, Decoder, Encoder};
 pub use error::Error;
 pub use unpack::{Unpacked, unpack};
+pub use write::{Form, WriteOptions, write_tar};

@@ -34,6 +34,12 @@ pub fn is_own_attribute(name: &[u8]) -> bool {
     name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
 }
 
+/// Whether an attribute is part of an image. Everything else means something to one machine: labels, ACLs by its users,
+/// checksums by its keys, and what overlayfs keeps for itself.
+pub(crate) fn is_image_attribute(name: &[u8]) -> bool {
+    name == b"security.capability" || (name.starts_with(b"user.") && !is_own_attribute(name))
+}
+
 /// Whether `stat` is of a whiteout.
 pub fn is_whiteout(stat: &Stat) -> bool {
     file::type_of(stat) == FileType::CharacterDevice && stat.st_rdev == 0

@@ -51,6 +51,9 @@ pub struct Time {
     pub nanoseconds: u32,
 }
 
+/// Names and values of extended attributes.
+pub type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
@@ -93,7 +96,7 @@ pub struct Entry {
     /// Where the data lies, of a sparse file.
     pub extents: Option<Vec<Extent>>,
     /// Extended attributes, in the archive's order.
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub xattrs: Xattrs,
 }
 
 /// How header blocks are laid out.

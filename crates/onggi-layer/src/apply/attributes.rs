@@ -62,7 +62,7 @@ pub(super) fn own(
         made.chown(entry.uid, entry.gid)?;
     }
     for (name, value) in &entry.xattrs {
-        if !is_welcome(name) {
+        if !overlay::is_image_attribute(name) {
             let name = String::from_utf8_lossy(name);
             applied.note(path, &format!("extended attribute {name} is not taken from layers"));
             continue;
@@ -75,11 +75,6 @@ pub(super) fn own(
         }
     }
     Ok(())
-}
-
-/// The attributes that a layer may set. Everything else means something to this machine, not to the image.
-fn is_welcome(name: &[u8]) -> bool {
-    name == b"security.capability" || (name.starts_with(b"user.") && !overlay::is_own_attribute(name))
 }
 
 pub(super) fn mode(entry: &tar::Entry) -> Mode {

@@ -1,7 +1,7 @@
 //! PAX extended headers: records of `LENGTH KEY=VALUE\n`.
 
 use super::sparse::Extent;
-use super::{Error, Time};
+use super::{Error, Time, Xattrs};
 
 /// Attributes that a PAX header states; what it does not mention is `None`.
 #[derive(Debug, Clone, Default)]
@@ -13,7 +13,7 @@ pub(crate) struct Records {
     pub(crate) gid: Option<u32>,
     pub(crate) mtime: Option<Time>,
     pub(crate) atime: Option<Time>,
-    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) xattrs: Xattrs,
     pub(crate) sparse: SparseRecords,
 }
 

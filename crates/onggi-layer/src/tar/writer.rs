@@ -9,18 +9,19 @@ use super::{Entry, Kind, Time, padding};
 #[derive(Debug)]
 pub struct Writer<W> {
     output: W,
+    buffer: Box<[u8]>,
 }
 
 impl<W: Write> Writer<W> {
     /// Begins an archive.
     pub fn new(output: W) -> Self {
-        Self { output }
+        Self { output, buffer: vec![0; 128 * 1024].into_boxed_slice() }
     }
 
     /// Writes one entry; for a file, exactly `entry.size` bytes of `data`. Extents are not kept: holes become zeros.
     ///
     /// # Errors
-    /// `UnexpectedEof` if `data` is shorter, `InvalidData` if it is longer than the entry says: it changed meanwhile.
+    /// `UnexpectedEof` if `data` is shorter than the entry says; what is longer is cut off.
     pub fn append(&mut self, entry: &Entry, data: impl Read) -> io::Result<()> {
         let records = records(entry);
         if !records.is_empty() {
@@ -45,19 +46,21 @@ impl<W: Write> Writer<W> {
         self.pad(records.len() as u64)
     }
 
-    fn data(&mut self, entry: &Entry, data: impl Read) -> io::Result<()> {
-        if entry.kind != Kind::File {
-            return Ok(());
+    fn data(&mut self, entry: &Entry, mut data: impl Read) -> io::Result<()> {
+        let mut left = stored(entry);
+        while left > 0 {
+            let want = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
+            match data.read(&mut self.buffer[..want]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    self.output.write_all(&self.buffer[..count])?;
+                    left -= count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
-        let mut data = data;
-        let copied = io::copy(&mut data.by_ref().take(entry.size), &mut self.output)?;
-        if copied < entry.size {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if data.read(&mut [0])? != 0 {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        self.pad(entry.size)
+        self.pad(stored(entry))
     }
 
     fn pad(&mut self, length: u64) -> io::Result<()> {
