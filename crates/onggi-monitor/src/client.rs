@@ -33,6 +33,9 @@ pub enum ClientError {
     /// The request cannot be sent.
     #[error("cannot ask the container's monitor: {0}")]
     Unsendable(String),
+    /// What the process wrote cannot be written on.
+    #[error("cannot write the container's output")]
+    Output(#[source] sys::Error),
     /// The monitor could not do it.
     #[error("{error}")]
     Refused {
@@ -58,7 +61,7 @@ impl Diagnose for ClientError {
     fn kind(&self) -> Kind {
         match self {
             Self::NotRunning(_) => Kind::Conflict,
-            Self::Socket(error) => error.kind(),
+            Self::Socket(error) | Self::Output(error) => error.kind(),
             Self::Gone => Kind::Unavailable,
             Self::Garbled(_) => Kind::Internal,
             Self::Unsendable(_) => Kind::Invalid,
@@ -68,7 +71,7 @@ impl Diagnose for ClientError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Socket(error) => error.hint(),
+            Self::Socket(error) | Self::Output(error) => error.hint(),
             Self::Refused { error, .. } => error.hint.clone(),
             _ => None,
         }
@@ -237,12 +240,14 @@ impl Client {
     /// Takes what the socket holds; waits if it holds nothing.
     pub(crate) fn fill(&mut self) -> Result<()> {
         let mut buffer = [0; 32 * 1024];
-        match unix::read(&self.socket, &mut buffer)? {
-            0 => Err(ClientError::Gone),
-            count => {
+        match unix::read(&self.socket, &mut buffer) {
+            Ok(0) => Err(ClientError::Gone),
+            Ok(count) => {
                 self.received.extend_from_slice(&buffer[..count]);
                 Ok(())
             }
+            Err(error) if error.is(Errno::AGAIN) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -347,22 +352,24 @@ impl Session {
         self.client.send_frame(&frame)
     }
 
-    /// Signals the process. Does not wait for the answer, and does not queue behind standard input where that can be
-    /// avoided.
+    /// Signals the process.
     pub fn kill(&mut self, signal: i32) -> Result<()> {
-        self.aside(&Request::Kill { signal })
+        let rest = self.aside(&Request::Kill { signal })?;
+        self.client.send_frame(&rest)
     }
 
-    /// Tells the process' terminal its size, in the same way.
+    /// Tells the process' terminal its size.
     pub fn resize(&mut self, rows: u16, columns: u16) -> Result<()> {
-        self.aside(&Request::Resize { rows, columns })
+        let rest = self.aside(&Request::Resize { rows, columns })?;
+        self.client.send_frame(&rest)
     }
 
-    /// Asks over a connection of its own: this one's may be full of input that the process does not read.
-    fn aside(&mut self, request: &Request) -> Result<()> {
+    /// Asks something beside the streams: about the container, over a connection of its own, since this one may be
+    /// full of input that nobody reads. About a process of an exec it has to go over this one: the frame to send.
+    pub(crate) fn aside(&mut self, request: &Request) -> Result<Vec<u8>> {
         match self.target {
-            Target::Container => Client::connect(&self.client.run_dir)?.ask(request).map(drop),
-            Target::Process(_) => self.client.send(request),
+            Target::Container => Client::connect(&self.client.run_dir)?.ask(request).map(|_| Vec::new()),
+            Target::Process(_) => Ok(frame::encode_json(frame::Kind::Request, request)?),
         }
     }
 }

@@ -1,6 +1,5 @@
 //! What a monitor is told before it starts.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use onggi_fs::{Durability, Root, write_atomic};
@@ -108,12 +107,12 @@ pub enum Network {
     None,
     /// It is the host's.
     Host,
-    /// A bridge of ours.
+    /// The default bridge, as `onggi_net` opens it.
     Bridge {
-        /// Its name, as `onggi_net` knows it.
-        name: String,
-        /// Where `onggi_net` keeps its leases.
-        dir: PathBuf,
+        /// The directory of what outlives a boot.
+        state: PathBuf,
+        /// The directory of what must not.
+        run: PathBuf,
     },
 }
 
@@ -133,21 +132,6 @@ pub struct CopyUp {
     pub from: PathBuf,
     /// The volume's directory on the host.
     pub volume: PathBuf,
-}
-
-/// The address a container got, as its state remembers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attached {
-    /// The bridge.
-    pub bridge: String,
-    /// The address.
-    pub address: IpAddr,
-    /// Bits of its network.
-    pub prefix: u8,
-    /// Where packets for elsewhere go.
-    pub gateway: IpAddr,
-    /// The hardware address.
-    pub mac: String,
 }
 
 impl Launch {

@@ -1,14 +1,12 @@
 //! What is true of a container now, or was when its monitor last wrote.
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 
 use onggi_diag::Record;
 use onggi_fs::{Durability, Root, write_atomic};
+use onggi_net::Attachment;
 use onggi_sys::{Errno, Error, Result, file};
 use serde::{Deserialize, Serialize};
-
-use crate::launch::Attached;
 
 /// The file in a container's directory that holds its [`State`].
 pub const STATE_FILE: &str = "state.json";
@@ -53,9 +51,6 @@ pub struct State {
     /// The boot that the pids belong to.
     #[serde(default)]
     pub boot_id: String,
-    /// The container's cgroup, as its cgroup crate writes it, for whoever cleans up after a monitor that was killed.
-    #[serde(default)]
-    pub cgroup: Option<PathBuf>,
     /// The exit code, 128 + n for a signal; 125, 126 or 127 when it could not be started.
     #[serde(default)]
     pub exit_code: Option<i32>,
@@ -73,7 +68,7 @@ pub struct State {
     pub finished_at: Option<String>,
     /// The address it has.
     #[serde(default)]
-    pub network: Option<Attached>,
+    pub network: Option<Attachment>,
 }
 
 impl Status {
@@ -92,7 +87,6 @@ impl State {
             pid: None,
             pid_start: 0,
             boot_id: String::new(),
-            cgroup: None,
             exit_code: None,
             oom_killed: false,
             error: None,
@@ -105,6 +99,8 @@ impl State {
     /// Reads the state of the container in `dir`; no file means that it has never run.
     pub fn load(dir: &Root) -> Result<Self> {
         match dir.read(STATE_FILE, STATE_LIMIT) {
+            // What a power cut makes of a file that was written a moment before it, unsynced.
+            Ok(data) if data.is_empty() => Ok(Self::created()),
             Ok(data) => serde_json::from_slice(&data).map_err(|error| {
                 let path = file::name_of(dir).join(STATE_FILE);
                 Error::new("parse", format!("{}, {error}", path.display()), Errno::BADMSG)

@@ -20,9 +20,9 @@ pub(crate) use splitter::Splitter;
 pub(crate) use writer::Writer;
 
 /// The file being written.
-pub const LOG_FILE: &str = "log";
+pub const FILE: &str = "log";
 
 /// The name of the `age`-th file: 0 is being written.
 pub fn file_name(age: u32) -> String {
-    if age == 0 { LOG_FILE.to_owned() } else { format!("{LOG_FILE}.{age}") }
+    if age == 0 { FILE.to_owned() } else { format!("{FILE}.{age}") }
 }

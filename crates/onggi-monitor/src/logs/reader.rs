@@ -300,7 +300,7 @@ fn from_the_end(file: &mut std::fs::File, wanted: usize) -> Result<(u64, usize)>
 
 fn failed(error: &std::io::Error) -> Error {
     let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
-    Error::new("read", super::LOG_FILE, errno)
+    Error::new("read", super::FILE, errno)
 }
 
 #[cfg(test)]

@@ -81,9 +81,10 @@ impl Writer {
     }
 
     /// Writes the rest; what could not be written, if anything could not.
-    pub(crate) fn close(mut self) -> Option<Error> {
+    pub(crate) fn close(&mut self) -> Option<Error> {
         self.flush();
-        self.failure
+        self.file = None;
+        self.failure.take()
     }
 
     fn buffered(&self) -> u64 {
