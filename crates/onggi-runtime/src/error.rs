@@ -8,6 +8,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Why a container could not be made, started or joined.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// `config.json` cannot be read as a specification.
+    #[error(transparent)]
+    Config(onggi_oci::runtime::LoadError),
     /// The request cannot mean anything; `at` is the JSON path of the field in `config.json`, or the argument.
     #[error("{at}: {why}")]
     Invalid {
@@ -52,16 +55,24 @@ pub enum Error {
     #[error("cannot {}", record.stage)]
     Child {
         /// What it reported.
+        #[source]
         record: Record,
     },
     /// The user's program cannot be executed.
     #[error("cannot {}", record.stage)]
     Exec {
         /// What was reported.
+        #[source]
         record: Record,
         /// 126: found but not executable; 127: not found.
         code: u8,
     },
+    /// The control group could not be made, joined or removed.
+    #[error(transparent)]
+    Cgroup(onggi_cgroup::Error),
+    /// The user namespace's maps could not be written.
+    #[error("cannot map users into the user namespace")]
+    Maps(#[source] onggi_sys::idmap::HelperError),
     /// The caller's own step between clone and gate failed.
     #[error("cannot prepare the container")]
     Caller(#[source] Record),
@@ -76,6 +87,11 @@ impl Error {
         }
     }
 
+    pub(crate) fn step(step: impl Into<String>) -> impl FnOnce(onggi_sys::Error) -> Self {
+        let step = step.into();
+        move |source| Self::Step { step, source }
+    }
+
     pub(crate) fn invalid(at: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Invalid { at: at.into(), why: why.into() }
     }
@@ -84,12 +100,15 @@ impl Error {
 impl Diagnose for Error {
     fn kind(&self) -> Kind {
         match self {
+            Self::Config(source) => source.kind(),
             Self::Invalid { .. } => Kind::Invalid,
             Self::Unsupported { .. } => Kind::Unsupported,
             Self::NotFound(_) => Kind::NotFound,
             Self::Exists(_) => Kind::Exists,
             Self::Conflict { .. } => Kind::Conflict,
             Self::Step { source, .. } => source.kind(),
+            Self::Cgroup(source) => source.kind(),
+            Self::Maps(source) => source.kind(),
             Self::Child { record } | Self::Exec { record, .. } | Self::Caller(record) => record.kind,
         }
     }
@@ -97,6 +116,9 @@ impl Diagnose for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Step { source, .. } => source.hint(),
+            Self::Cgroup(source) => source.hint(),
+            Self::Maps(source) => source.hint(),
+            Self::Config(source) => source.hint(),
             Self::Child { record } | Self::Exec { record, .. } | Self::Caller(record) => record.hint.clone(),
             _ => None,
         }

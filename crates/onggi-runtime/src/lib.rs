@@ -20,13 +20,28 @@
 pub mod cli;
 pub mod protect;
 
+mod channel;
+mod console;
 mod container;
 mod error;
+mod failure;
+mod filter;
+mod hook;
+mod init;
 mod join;
+mod lifecycle;
+mod maps;
+mod plan;
+mod privilege;
 mod request;
+mod rootfs;
+mod spec_file;
+mod state_json;
+mod store;
+mod trusted_proc;
 
 pub use container::{Container, create};
 pub use error::{Error, Result};
 pub use join::{Child, exec};
-pub use oci_spec::runtime::{Process, Spec};
+pub use onggi_oci::runtime::{Process, Spec};
 pub use request::{CreateRequest, ExecRequest, Rootfs, Stdio, Target};

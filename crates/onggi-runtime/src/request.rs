@@ -1,9 +1,10 @@
 //! What callers ask for, as plain data.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Process, Spec};
+use onggi_oci::runtime::{Process, Spec};
 
 /// A container to be made.
 #[derive(Debug)]
@@ -92,6 +93,8 @@ pub struct Target {
     pub start_time: u64,
     /// The container's specification: its seccomp profile and namespaces hold for the new process too.
     pub spec: Spec,
+    /// The container's control group, as [`onggi_cgroup::Cgroup::paths`] gives it.
+    pub cgroup: BTreeMap<String, PathBuf>,
 }
 
 /// A process to be put beside a container's first one.

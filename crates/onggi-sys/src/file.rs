@@ -71,6 +71,15 @@ pub fn dup(fd: impl AsFd) -> Result<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(&fd, 3).map_err(|errno| Error::new("fcntl", "F_DUPFD_CLOEXEC", errno))
 }
 
+/// A second descriptor for what `number` (0, 1 or 2) is open on.
+pub fn dup_number(number: i32) -> Result<OwnedFd> {
+    if !(0..=2).contains(&number) {
+        return Err(Error::new("fcntl", number.to_string(), Errno::BADF));
+    }
+    // SAFETY: nothing in this program closes the standard streams, and the borrow ends with this call.
+    dup(unsafe { BorrowedFd::borrow_raw(number) })
+}
+
 /// What the file behind `fd` is. fstat(2).
 pub fn stat(fd: impl AsFd) -> Result<Stat> {
     rustix::fs::fstat(&fd).map_err(|errno| Error::new("fstat", name_of(&fd).display().to_string(), errno))
@@ -91,6 +100,13 @@ pub fn type_of(stat: &Stat) -> FileType {
 /// What file system `fd` is on. fstatfs(2).
 pub fn statfs(fd: impl AsFd) -> Result<StatFs> {
     rustix::fs::fstatfs(&fd).map_err(|errno| Error::new("fstatfs", name_of(&fd).display().to_string(), errno))
+}
+
+/// Whether what `fd` was reached through is a read-only mount (or file system). fstatvfs(3) `ST_RDONLY`.
+pub fn is_read_only_mount(fd: impl AsFd) -> Result<bool> {
+    rustix::fs::fstatvfs(&fd)
+        .map(|found| found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+        .map_err(|errno| Error::new("fstatfs", name_of(&fd).display().to_string(), errno))
 }
 
 /// Makes a directory. mkdirat(2).
@@ -171,6 +187,12 @@ pub fn chmod_at(dir: impl AsFd, path: impl AsRef<Path>, mode: Mode) -> Result<()
 pub fn chown(fd: impl AsFd, uid: u32, gid: u32) -> Result<()> {
     rustix::fs::fchown(&fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
         .map_err(|errno| Error::new("fchown", format!("{}, {uid}, {gid}", name_of(&fd).display()), errno))
+}
+
+/// Sets the user of an open file and leaves its group. fchown(2).
+pub fn chown_user(fd: impl AsFd, uid: u32) -> Result<()> {
+    rustix::fs::fchown(&fd, Some(Uid::from_raw(uid)), None)
+        .map_err(|errno| Error::new("fchown", format!("{}, {uid}", name_of(&fd).display()), errno))
 }
 
 /// Sets the owner of `path`, of a link itself. fchownat(2) `AT_SYMLINK_NOFOLLOW`.
@@ -330,6 +352,13 @@ pub fn read_all(fd: impl AsFd, limit: usize) -> Result<Vec<u8>> {
             count => data.extend_from_slice(&buffer[..count]),
         }
     }
+}
+
+/// Sets the offset of an open file to its beginning. lseek(2).
+pub fn rewind(fd: impl AsFd) -> Result<()> {
+    rustix::fs::seek(&fd, rustix::fs::SeekFrom::Start(0))
+        .map(drop)
+        .map_err(|errno| Error::new("lseek", name_of(&fd).display().to_string(), errno))
 }
 
 /// A path as the kernel takes it.

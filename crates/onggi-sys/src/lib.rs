@@ -7,13 +7,24 @@
 #![allow(unsafe_code, reason = "this crate is where unsafe lives")]
 
 pub mod bpf;
+pub mod capability;
 pub mod event;
 pub mod file;
-pub mod idmap;
 pub mod memory;
+pub mod idmap;
+pub mod memory_file;
+pub mod mount;
+pub mod namespace;
 pub mod netlink;
+pub mod overlay;
 pub mod pidfd;
+pub mod prctl;
+pub mod process;
+pub mod pty;
 pub mod random;
+pub mod seccomp;
+pub mod signal;
+pub mod socket;
 pub mod spawn;
 pub mod unix;
 
