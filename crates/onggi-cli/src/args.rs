@@ -10,9 +10,11 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use container::{
     Attachment, ContainerCommand, Create, Exec, Inspect, InspectKind, Kill, Logs, Ps, Remove, Run, Start, Stop, Wait,
+    When,
 };
 pub(crate) use image::{
-    Bootstrap, History, ImageCommand, Images, Import, Load, Prune, Pull, Push, RemoveImage, Save, SystemCommand, Tag,
+    Bootstrap, Df, History, ImageCommand, Images, Import, Load, Prune, Pull, Push, RemoveImage, Save, SystemCommand,
+    Tag,
 };
 
 /// Build, store, move and run Linux containers.

@@ -8,4 +8,4 @@ mod template;
 pub(crate) use human::{age, size, size_precise};
 pub(crate) use report::report;
 pub(crate) use table::{Format, Listing};
-pub(crate) use template::Template;
+pub(crate) use template::{Template, TemplateError};

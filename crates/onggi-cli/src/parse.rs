@@ -1,6 +1,8 @@
-//! Docker's notations for sizes, processor counts, signals and variables.
+//! Docker's notations for sizes, processor counts, durations and points in time.
 
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 /// Why a word on the command line means nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,65 +56,6 @@ pub(crate) fn nano_cpus(word: &str) -> Result<u64, BadWord> {
     whole.checked_mul(billion).and_then(|nano| nano.checked_add(part)).ok_or_else(|| bad(what, word, "is too large"))
 }
 
-/// Signals by number, as signal(7) lists them for this architecture family.
-const SIGNALS: &[(&str, i32)] = &[
-    ("HUP", 1),
-    ("INT", 2),
-    ("QUIT", 3),
-    ("ILL", 4),
-    ("TRAP", 5),
-    ("ABRT", 6),
-    ("IOT", 6),
-    ("BUS", 7),
-    ("FPE", 8),
-    ("KILL", 9),
-    ("USR1", 10),
-    ("SEGV", 11),
-    ("USR2", 12),
-    ("PIPE", 13),
-    ("ALRM", 14),
-    ("TERM", 15),
-    ("STKFLT", 16),
-    ("CHLD", 17),
-    ("CLD", 17),
-    ("CONT", 18),
-    ("STOP", 19),
-    ("TSTP", 20),
-    ("TTIN", 21),
-    ("TTOU", 22),
-    ("URG", 23),
-    ("XCPU", 24),
-    ("XFSZ", 25),
-    ("VTALRM", 26),
-    ("PROF", 27),
-    ("WINCH", 28),
-    ("IO", 29),
-    ("POLL", 29),
-    ("PWR", 30),
-    ("SYS", 31),
-    ("RTMIN", 34),
-    ("RTMAX", 64),
-];
-
-/// A signal by number or by name, with or without `SIG`: `9`, `KILL`, `sigterm`, `RTMIN+3`.
-pub(crate) fn signal(word: &str) -> Result<i32, BadWord> {
-    if let Ok(number) = word.parse::<i32>() {
-        return if (1..=64).contains(&number) { Ok(number) } else { Err(bad("signal", word, "is not one of 1 to 64")) };
-    }
-    let upper = word.to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let (base, offset) = match name.split_once(['+', '-']) {
-        Some((base, offset)) => (base, offset.parse::<i32>().map_err(|_| bad("signal", word, "is unknown"))?),
-        None => (name, 0),
-    };
-    let number = SIGNALS.iter().find(|(known, _)| *known == base).map(|&(_, number)| number);
-    let offset = if name.contains('-') { -offset } else { offset };
-    match number.map(|number| number + offset) {
-        Some(number) if offset == 0 || (34..=64).contains(&number) => Ok(number),
-        _ => Err(bad("signal", word, "is unknown")),
-    }
-}
-
 /// A key and its value, `KEY=VALUE`; the value is empty where there is no `=`.
 pub(crate) fn key_value(word: &str) -> (String, String) {
     let (key, value) = word.split_once('=').unwrap_or((word, ""));
@@ -142,6 +85,24 @@ pub(crate) fn duration(what: &'static str, word: &str) -> Result<Duration, BadWo
         rest = &rest[length..];
     }
     if word.is_empty() { Err(fault()) } else { Duration::try_from_secs_f64(total).map_err(|_| fault()) }
+}
+
+/// A point in time: RFC 3339, a date, seconds since 1970, or how long ago.
+pub(crate) fn time(what: &'static str, word: &str) -> Result<Timestamp, BadWord> {
+    let fault = || bad(what, word, "is not a time such as 2026-01-02T15:04:05Z, 1767366245 or 10m");
+    if let Ok(time) = word.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    if let Ok(seconds) = word.parse::<f64>() {
+        return Timestamp::UNIX_EPOCH
+            .checked_add(Duration::try_from_secs_f64(seconds).map_err(|_| fault())?)
+            .map_err(|_| fault());
+    }
+    if let Ok(date) = word.parse::<jiff::civil::DateTime>() {
+        return jiff::tz::TimeZone::UTC.to_timestamp(date).map_err(|_| fault());
+    }
+    let ago = duration(what, word).map_err(|_| fault())?;
+    Timestamp::now().checked_sub(ago).map_err(|_| fault())
 }
 
 #[cfg(test)]
@@ -179,23 +140,22 @@ mod tests {
     }
 
     #[test]
-    fn signals() {
-        for (word, expected) in
-            [("9", 9), ("KILL", 9), ("SIGKILL", 9), ("sigterm", 15), ("RTMIN+3", 37), ("SIGRTMAX-1", 63)]
-        {
-            assert_eq!(signal(word), Ok(expected), "{word}");
-        }
-        for word in ["", "0", "65", "-9", "NOPE", "TERM+1", "RTMIN+x", "RTMAX+1"] {
-            assert!(signal(word).is_err(), "{word}");
-        }
-    }
-
-    #[test]
     fn durations() {
         assert_eq!(duration("d", "1h30m"), Ok(Duration::from_secs(5400)));
         assert_eq!(duration("d", "1.5s"), Ok(Duration::from_millis(1500)));
         for word in ["", "5", "m", "1x"] {
             assert!(duration("d", word).is_err(), "{word}");
         }
+    }
+
+    #[test]
+    fn times() {
+        let expected = Timestamp::from_second(1_767_366_245).unwrap();
+        for word in ["2026-01-02T15:04:05Z", "1767366245", "2026-01-02T15:04:05"] {
+            assert_eq!(time("t", word), Ok(expected), "{word}");
+        }
+        assert_eq!(time("t", "2026-01-02"), Ok(Timestamp::from_second(1_767_312_000).unwrap()));
+        assert!(time("t", "10m").unwrap() < Timestamp::now());
+        assert!(time("t", "yesterday").is_err());
     }
 }

@@ -17,8 +17,10 @@ use crate::program::{captured, find, wait_until};
 pub enum User {
     /// As the test itself.
     Same,
-    /// As this ordinary user, by number.
+    /// As this ordinary user, by number, who has no subordinate ids.
     Ordinary(u32),
+    /// As this ordinary user, with the subordinate ids 100000 to 165535.
+    Subordinate(u32),
 }
 
 /// A scratch onggi: its store, its run directory and, where asked for, its network namespace go on drop, with every
@@ -84,15 +86,20 @@ impl Onggi {
     }
 
     /// The same as an ordinary user.
-    pub fn as_user(binary: impl Into<PathBuf>, uid: u32) -> Result<Self> {
-        Self::make(binary.into(), None, User::Ordinary(uid))
+    pub fn as_user(binary: impl Into<PathBuf>, user: User) -> Result<Self> {
+        Self::make(binary.into(), None, user)
     }
 
     fn make(binary: PathBuf, netns: Option<String>, user: User) -> Result<Self> {
         // A unix socket's path has little room, and others must not be able to look in.
         let dir = tempfile::Builder::new().prefix("og-").tempdir()?;
-        let onggi = Self { binary, dir, netns, user };
-        if let User::Ordinary(uid) = user {
+        let mut onggi = Self { binary, dir, netns, user };
+        if let User::Ordinary(uid) | User::Subordinate(uid) = user {
+            std::fs::write(onggi.subordinates(), format!("{uid}:100000:65536\n"))?;
+            // Where the binary was built, the user may not be able to look.
+            let copy = onggi.dir.path().join("onggi");
+            std::fs::copy(&onggi.binary, &copy)?;
+            onggi.binary = copy;
             std::os::unix::fs::chown(onggi.dir.path(), Some(uid), Some(uid))?;
         }
         Ok(onggi)
@@ -118,15 +125,26 @@ impl Onggi {
         self.netns.as_deref()
     }
 
+    /// What stands for /etc/subuid and /etc/subgid.
+    fn subordinates(&self) -> PathBuf {
+        self.dir.path().join("subordinates")
+    }
+
     /// A command of it, ready to run.
     pub fn command<I: IntoIterator<Item: AsRef<OsStr>>>(&self, args: I) -> Command {
         let mut words: Vec<std::ffi::OsString> = Vec::new();
         if let Some(name) = &self.netns {
             words.extend(["nsenter".into(), format!("--net=/run/netns/{name}").into()]);
         }
-        if let User::Ordinary(uid) = self.user {
-            let uid = uid.to_string();
-            words.extend(["setpriv", "--reuid", &uid, "--regid", &uid, "--clear-groups"].map(Into::into));
+        if let User::Ordinary(uid) | User::Subordinate(uid) = self.user {
+            // The machine's own files are left alone: these are laid over them in a mount namespace of the command's.
+            let list = if matches!(self.user, User::Subordinate(_)) { self.subordinates() } else { "/dev/null".into() };
+            let script = format!(
+                "touch /etc/subuid /etc/subgid 2>/dev/null; mount --bind {0} /etc/subuid && mount --bind {0} /etc/subgid && \
+                 exec setpriv --reuid {uid} --regid {uid} --clear-groups \"$@\"",
+                list.display()
+            );
+            words.extend(["unshare", "--mount", "--propagation", "private", "sh", "-c", &script, "sh"].map(Into::into));
         }
         words.push(self.binary.clone().into());
         let mut command = Command::new(&words[0]);
@@ -161,6 +179,13 @@ impl Onggi {
         output.into()
     }
 
+    /// Runs it to its end and gives what it printed, byte for byte.
+    pub fn run_bytes<I: IntoIterator<Item: AsRef<OsStr>>>(&self, args: I) -> Vec<u8> {
+        let output = self.command(args).stdin(Stdio::null()).output().expect("the binary under test can be started");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
     /// Makes the image `name` of the machine's busybox.
     ///
     /// # Errors
@@ -168,7 +193,8 @@ impl Onggi {
     pub fn busybox(&self, name: &str) -> Result<()> {
         let rootfs = crate::Rootfs::busybox()?.context("needs a static busybox")?;
         let archive = rootfs.tar()?;
-        self.run([OsStr::new("import"), archive.as_os_str(), OsStr::new(name)]).ok().map(drop)
+        let words = ["import", "-c", "CMD [\"sh\"]"].map(OsStr::new);
+        self.run(words.into_iter().chain([archive.as_os_str(), OsStr::new(name)])).ok().map(drop)
     }
 
     /// Waits until the container's state is `status`.
