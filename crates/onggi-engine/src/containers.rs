@@ -20,6 +20,7 @@ use crate::{ContainerId, Engine, Error, Result};
 pub use control::Exec;
 pub use list::ContainerSummary;
 pub use remove::Cleaner;
+pub(crate) use start::host_name;
 pub use start::{StartContainer, Started};
 
 /// The handle to an engine's containers.
@@ -72,3 +73,6 @@ impl<'e> Containers<'e> {
         Ok((record, state))
     }
 }
+
+#[cfg(test)]
+mod tests;

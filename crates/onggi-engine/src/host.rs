@@ -19,6 +19,8 @@ pub(crate) struct Host {
     pub(crate) time_namespaces: bool,
     /// Whether SELinux labels mean something.
     pub(crate) selinux: bool,
+    /// The kernel's version, major and minor.
+    pub(crate) kernel: (u32, u32),
 }
 
 impl Host {
@@ -31,6 +33,7 @@ impl Host {
             swap_limit: swap_limit(),
             time_namespaces: Path::new("/proc/self/ns/time").exists(),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+            kernel: kernel(&std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()),
         }
     }
 }
@@ -39,6 +42,12 @@ impl Host {
 fn swap_limit() -> bool {
     Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists()
         || (Path::new("/sys/fs/cgroup/cgroup.controllers").exists() && Path::new("/proc/swaps").exists())
+}
+
+/// The two numbers that a release such as `6.1.0-13-amd64` begins with; 0.0 knows nothing new.
+fn kernel(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 fn bounding_set() -> Vec<Capability> {
@@ -90,3 +99,17 @@ const NUMBERED: [(u32, Capability); 41] = [
     (39, Capability::Bpf),
     (40, Capability::CheckpointRestore),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases() {
+        for (text, expected) in
+            [("6.1.0-13-amd64\n", (6, 1)), ("5.10", (5, 10)), ("7", (7, 0)), ("", (0, 0)), ("x", (0, 0))]
+        {
+            assert_eq!(kernel(text), expected, "{text}");
+        }
+    }
+}

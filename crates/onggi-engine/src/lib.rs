@@ -36,6 +36,7 @@ mod error;
 mod host;
 mod id;
 mod images;
+mod info;
 mod paths;
 mod prune;
 mod record;

@@ -251,6 +251,12 @@ pub enum RequestError {
     /// SELinux labels, where they would mean something.
     #[error("volumes cannot be labelled for SELinux")]
     Relabel,
+    /// A machine that the default seccomp profile knows no calls of.
+    #[error("there is no seccomp profile for this machine's architecture")]
+    Architecture,
+    /// Nothing to execute.
+    #[error("no command to run")]
+    NoExec,
     /// A signal of no known name.
     #[error("invalid signal `{0}`")]
     Signal(String),
@@ -269,7 +275,4 @@ pub enum RequestError {
     /// Limits that contradict each other or the machine.
     #[error("{0}")]
     Limit(String),
-    /// `--rm` and a restart policy, and the like.
-    #[error("conflicting options: {0}")]
-    Conflict(&'static str),
 }

@@ -155,7 +155,7 @@ impl Containers<'_> {
         })?;
         let mut process = spec.process().clone().unwrap_or_default();
         if exec.command.is_empty() {
-            return Err(RequestError::NoCommand(id.short().to_owned()).into());
+            return Err(RequestError::NoExec.into());
         }
         process.set_args(Some(exec.command.clone()));
         let env = config::process_environment(&record.config, record.hostname(), exec.terminal);
@@ -170,9 +170,11 @@ impl Containers<'_> {
         if exec.privileged {
             process.set_capabilities(Some(spec::capability_sets(&Host::probe(self.engine.rootless()).bounding)));
         }
+        let user = exec.user.as_ref().unwrap_or(&record.config.user);
         Ok(onggi_monitor::Exec {
             process,
-            user: exec.user.clone().unwrap_or_else(|| record.config.user.clone()),
+            // To the monitor, nobody in particular is who the specification says, which knows no home.
+            user: if user.is_empty() { "0".to_owned() } else { user.clone() },
             stdin: exec.stdin,
             detach: exec.detach,
             terminal_size: exec.terminal_size,

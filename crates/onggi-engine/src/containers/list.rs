@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use onggi_fs::Root;
+use onggi_monitor::client::SOCKET;
 use onggi_monitor::{STATE_FILE, Status};
 use onggi_sys::file::{self, Mode, OFlags};
 use onggi_sys::{Errno, Result as SysResult};
@@ -62,10 +63,13 @@ impl Containers<'_> {
 
     /// Those with a monitor, or with the rests of one.
     fn started(self) -> SysResult<Vec<ContainerId>> {
-        match Root::open(self.engine.paths().running()) {
-            Err(error) if error.is(Errno::NOENT) => Ok(Vec::new()),
-            other => layout::ids(&other?),
-        }
+        let running = match Root::open(self.engine.paths().running()) {
+            Err(error) if error.is(Errno::NOENT) => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut ids = layout::ids(&running)?;
+        ids.retain(|id| file::stat_at(&running, format!("{id}/{SOCKET}")).is_ok());
+        Ok(ids)
     }
 }
 

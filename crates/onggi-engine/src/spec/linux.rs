@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Capability, Linux, LinuxBuilder, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType};
+use oci_spec::runtime::{
+    Capability, Linux, LinuxBuilder, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, LinuxSeccomp,
+};
 
 use super::{COMPLETE, devices, resources};
 use crate::defaults::masks;
@@ -13,7 +15,7 @@ use crate::{NetworkMode, RequestError};
 /// The directory of our control groups, below each hierarchy's root.
 pub(crate) const CGROUP_PARENT: &str = "/onggi";
 
-pub(super) fn build(record: &Record, _capabilities: &[Capability], host: &Host) -> Result<Linux, RequestError> {
+pub(super) fn build(record: &Record, capabilities: &[Capability], host: &Host) -> Result<Linux, RequestError> {
     let mut linux = LinuxBuilder::default()
         .namespaces(namespaces(record, host))
         .cgroups_path(Path::new(CGROUP_PARENT).join(record.id.as_str()))
@@ -27,9 +29,16 @@ pub(super) fn build(record: &Record, _capabilities: &[Capability], host: &Host) 
     } else {
         linux.set_masked_paths(Some(masked()));
         linux.set_readonly_paths(Some(masks::READ_ONLY.map(str::to_owned).to_vec()));
+        linux.set_seccomp(Some(seccomp(capabilities, host)?));
         linux.set_devices(None);
     }
     Ok(linux)
+}
+
+fn seccomp(capabilities: &[Capability], host: &Host) -> Result<LinuxSeccomp, RequestError> {
+    let architecture = onggi_seccomp::Architecture::host().map_err(|_| RequestError::Architecture)?;
+    let environment = onggi_seccomp::Environment { architecture, capabilities, kernel: host.kernel };
+    Ok(onggi_seccomp::default_profile(&environment))
 }
 
 fn namespaces(record: &Record, host: &Host) -> Vec<LinuxNamespace> {

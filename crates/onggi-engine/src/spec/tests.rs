@@ -13,6 +13,7 @@ fn host() -> Host {
         swap_limit: true,
         time_namespaces: true,
         selinux: false,
+        kernel: (6, 1),
     }
 }
 
@@ -67,6 +68,7 @@ fn what_nobody_asked_for() {
     assert_eq!(linux.namespaces().as_ref().unwrap().len(), 7);
     assert!(linux.masked_paths().as_ref().unwrap().iter().any(|path| path == "/proc/kcore"));
     assert!(linux.readonly_paths().as_ref().unwrap().iter().any(|path| path == "/proc/sys"));
+    assert!(linux.seccomp().is_some());
     assert!(linux.devices().is_none());
     let rules = linux.resources().as_ref().unwrap().devices().as_ref().unwrap();
     assert!(!rules[0].allow() && rules[1..].iter().all(|rule| rule.allow()));
