@@ -17,11 +17,13 @@
 //! An image gets its name last: a half-pulled or half-loaded one is never seen. What a failed attempt leaves is
 //! without a name, and the next prune takes it.
 
+mod bootstrap;
 mod error;
 mod images;
 mod local;
 mod unpack;
 
+pub use bootstrap::{BootstrapError, BootstrapRequest, BootstrapSource, Bootstrapped, Reason, Taken};
 pub use error::ImageError;
 pub use images::{Image, Images};
 pub use local::history::HistoryEntry;
