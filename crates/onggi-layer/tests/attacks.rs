@@ -1,7 +1,6 @@
 //! Layers made to do harm. The numbers are those of the attack table, group D.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up fails")]
-#![expect(clippy::disallowed_methods, reason = "tests make their own trees")]
 
 mod support;
 

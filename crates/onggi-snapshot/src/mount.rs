@@ -1,0 +1,116 @@
+//! Directories put together by overlayfs.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use onggi_fs::Root;
+use onggi_layer::overlay::Namespace;
+use onggi_sys::file;
+use onggi_sys::mount::{Depth, FsContext, MountAttrFlags, clone_tree};
+use onggi_sys::overlay::{Directories, mount_detached};
+use onggi_sys::{Errno, Error as SysError, Result as SysResult};
+
+use crate::snapshots::{EMPTY, upper_and_work};
+use crate::{Error, Snapshots};
+
+/// As many lower layers as overlayfs takes (`OVL_MAX_STACK`).
+pub(crate) const MAX_LAYERS: usize = 500;
+
+/// What to mount.
+pub(crate) struct Overlay<'o> {
+    pub(crate) store: &'o Snapshots,
+    /// Lower layers, bottom first, from the store's directory.
+    pub(crate) layers: &'o [PathBuf],
+    /// The directory that holds upper and work; none for a read-only mount.
+    pub(crate) writable: Option<&'o Root>,
+}
+
+/// How layers are told to the kernel, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// One descriptor each (Linux 6.13).
+    Descriptors,
+    /// One path each (Linux 6.7).
+    Paths,
+    /// All in one string of mount(2), for everything older.
+    Options,
+}
+
+impl Overlay<'_> {
+    /// Mounts it, attached nowhere.
+    pub(crate) fn mount(&self, what: &str) -> Result<OwnedFd, Error> {
+        if self.layers.len() >= MAX_LAYERS {
+            return Err(Error::TooManyLayers { count: self.layers.len(), limit: MAX_LAYERS - 1 });
+        }
+        if self.writable.is_none() && self.layers.is_empty() {
+            let bare = clone_tree(self.store.root(), EMPTY, Depth::Single);
+            return bare.map_err(|source| Error::Mount { what: what.into(), source });
+        }
+        let mut result = self.mount_by(Way::Descriptors);
+        for way in [Way::Paths, Way::Options] {
+            match result {
+                // Before Linux 6.15 an O_PATH descriptor is a bad one here.
+                Err(error) if error.is(Errno::INVAL) || error.is(Errno::BADF) => result = self.mount_by(way),
+                _ => break,
+            }
+        }
+        result.map_err(|source| Error::Mount { what: what.into(), source })
+    }
+
+    fn mount_by(&self, way: Way) -> SysResult<OwnedFd> {
+        if way == Way::Options {
+            return mount_detached(self.directories(), self.options());
+        }
+        let context = FsContext::open("overlay")?;
+        // `source` is what /proc/mounts shows first.
+        context.set("source", "overlay")?;
+        for (key, value) in self.options() {
+            if value.is_empty() { context.set_flag(key)? } else { context.set(key, value)? }
+        }
+        for path in self.lower() {
+            set_dir(&context, "lowerdir+", &self.store.root().dir(path)?, way)?;
+        }
+        if let Some(writable) = self.writable {
+            let (upper, work) = upper_and_work(writable)?;
+            set_dir(&context, "upperdir", &upper, way)?;
+            set_dir(&context, "workdir", &work, way)?;
+        }
+        context.mount(MountAttrFlags::empty())
+    }
+
+    /// Lower layers as the kernel wants them, the topmost first; without an upper directory there must be two.
+    fn lower(&self) -> impl Iterator<Item = PathBuf> {
+        let least = if self.writable.is_some() { 1 } else { 2 };
+        let empty = (self.layers.len() < least).then(|| PathBuf::from(EMPTY));
+        self.layers.iter().rev().cloned().chain(empty)
+    }
+
+    fn options(&self) -> Vec<(&'static str, &'static str)> {
+        match self.store.namespace() {
+            // A layer is used by many mounts, and nothing in one may redirect or stand in for something elsewhere.
+            Namespace::Trusted => vec![("index", "off"), ("redirect_dir", "nofollow"), ("metacopy", "off")],
+            // Implies the other two.
+            Namespace::User => vec![("userxattr", ""), ("index", "off")],
+        }
+    }
+
+    fn directories(&self) -> Directories {
+        let absolute = |path: PathBuf| self.store.path().join(path);
+        let upper = self.writable.map(|writable| {
+            let path = file::name_of(writable);
+            (path.join("upper"), path.join("work"))
+        });
+        Directories { lower: self.lower().map(absolute).collect(), upper, target: absolute(EMPTY.into()) }
+    }
+}
+
+fn set_dir(context: &FsContext, key: &str, dir: impl AsFd, way: Way) -> SysResult<()> {
+    match way {
+        Way::Descriptors => context.set_fd(key, dir),
+        _ => {
+            let path = file::proc_path(dir);
+            let path = path.to_str().ok_or_else(|| SysError::new("fsconfig", key, Errno::INVAL))?;
+            context.set(key, path)
+        }
+    }
+}
