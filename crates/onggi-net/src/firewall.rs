@@ -1,4 +1,4 @@
-//! The one table of ours, `inet onggi`: five rules and four sets, however many networks and containers there are.
+//! The one table of ours, `inet onggi`: six rules and four sets, however many networks and containers there are.
 //!
 //! ```text
 //! table inet onggi {
@@ -10,7 +10,8 @@
 //!         type filter hook forward priority filter; policy accept;
 //!         oifname @bridges ct state established,related accept
 //!         iifname . oifname @pairs accept
-//!         iifname @bridges oifname != @bridges accept
+//!         iifname @bridges oifname != @bridges ip saddr @subnets accept
+//!         iifname @bridges drop
 //!         oifname @bridges drop
 //!     }
 //!     chain postrouting {
@@ -172,23 +173,25 @@ fn rules() -> Vec<Request> {
     use Register::{First, Second};
     let from = Step::Load(Meta::InputName, First);
     let to = Step::Load(Meta::OutputName, First);
-    let accept = Step::Say(Verdict::Accept);
-    let forward = [
-        vec![to.clone(), Step::In(First, BRIDGES), Step::Established, accept.clone()],
-        vec![from.clone(), Step::Load(Meta::OutputName, Second), Step::In(First, PAIRS), accept.clone()],
-        vec![from, Step::In(First, BRIDGES), to.clone(), Step::NotIn(First, BRIDGES), accept],
-        vec![to.clone(), Step::In(First, BRIDGES), Step::Say(Verdict::Drop)],
-    ];
-    let ipv4 = vec![nft::IPV4];
-    let masquerade = [
+    let (accept, drop) = (Step::Say(Verdict::Accept), Step::Say(Verdict::Drop));
+    let ours = Step::In(First, BRIDGES);
+    let others = Step::NotIn(First, BRIDGES);
+    let from_subnet = [
         Step::Load(Meta::Family, First),
-        Step::Equals(First, ipv4),
+        Step::Equals(First, vec![nft::IPV4]),
         Step::LoadSource4(First),
         Step::In(First, SUBNETS),
-        to,
-        Step::NotIn(First, BRIDGES),
-        Step::Masquerade,
     ];
+    let outwards = [from.clone(), ours.clone(), to.clone(), others.clone()];
+    let forward = [
+        vec![to.clone(), ours.clone(), Step::Established, accept.clone()],
+        vec![from.clone(), Step::Load(Meta::OutputName, Second), Step::In(First, PAIRS), accept.clone()],
+        // A container may not speak for somebody else: every one of them can make raw packets.
+        outwards.into_iter().chain(from_subnet.clone()).chain([accept]).collect(),
+        vec![from, ours.clone(), drop.clone()],
+        vec![to.clone(), ours, drop],
+    ];
+    let masquerade: Vec<_> = from_subnet.into_iter().chain([to, others, Step::Masquerade]).collect();
     let mut rules: Vec<_> = forward.iter().map(|steps| TABLE.append_rule(FORWARD, steps)).collect();
     rules.push(TABLE.append_rule(POSTROUTING, &masquerade));
     rules

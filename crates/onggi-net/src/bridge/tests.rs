@@ -150,6 +150,25 @@ fn traffic_leaves_under_the_hosts_address() {
     });
 }
 
+#[test]
+fn nobody_leaves_under_a_foreign_address() {
+    on_a_host(|| {
+        let internet = namespace();
+        connect_to_internet(&internet);
+        let host = Host::new();
+        let container = namespace();
+        let attachment = host.bridge.attach(container.as_fd(), &id(1)).unwrap();
+        // All the ways there and back are open but for the rule.
+        text("ip", &["route", "add", "203.0.113.9", "dev", &attachment.bridge]);
+        inside(&internet, || text("ip", &["route", "add", "203.0.113.9", "via", "198.51.100.2"]));
+        let from_foreign = || run("ping", &["-c1", "-W1", "-n", "-I", "203.0.113.9", "198.51.100.1"]).status.success();
+        inside(&container, || text("ip", &["addr", "add", "203.0.113.9/32", "dev", "eth0"]));
+        assert!(!inside(&container, from_foreign));
+        text("nft", &["insert rule inet onggi forward accept"]);
+        assert!(inside(&container, from_foreign), "the test's own ways");
+    });
+}
+
 fn connect_to_internet(internet: &OwnedFd) {
     let path = |fd: &OwnedFd| format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(fd));
     text("ip", &["link", "add", "up0", "mtu", "1400", "type", "veth", "peer", "name", "world"]);
