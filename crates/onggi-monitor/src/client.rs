@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use onggi_diag::{Diagnose, Kind, Record};
 use onggi_fs::Root;
-use onggi_sys::{self as sys, Errno, unix};
+use onggi_sys::{self as sys, Errno, file, unix};
 
 use crate::frame::{self, EncodeError, FrameError};
 use crate::logs::Stream;
@@ -318,6 +318,12 @@ impl Session {
     /// The descriptor that is readable when something has come.
     pub fn socket(&self) -> BorrowedFd<'_> {
         self.client.socket()
+    }
+
+    /// A second handle on the connection, for one who only writes while the first one reads.
+    pub fn try_clone(&self) -> Result<Self> {
+        let client = Client::over(file::dup(&self.client.socket)?, &self.client.run_dir);
+        Ok(Self { client, target: self.target })
     }
 
     /// What comes next: output, or at the end [`Answer::Exited`].

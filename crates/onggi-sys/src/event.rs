@@ -1,6 +1,6 @@
-//! Waiting for descriptors: poll(2), and signals as one of them: signalfd(2).
+//! Descriptors that are waited for, many at a time: poll(2) and what goes with it.
 
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -56,90 +56,14 @@ pub fn try_write(fd: impl AsFd, data: &[u8]) -> Result<Option<usize>> {
     }
 }
 
-/// Signals that are read rather than handled; the mask before is put back when this is dropped.
-#[derive(Debug)]
-pub struct Signals {
-    fd: OwnedFd,
-    before: libc::sigset_t,
-}
-
-impl Signals {
-    /// Takes `wanted` out of their usual course: they stay blocked for the calling thread and are read here.
-    pub fn take(wanted: &[i32]) -> Result<Self> {
-        Self::with_mask(wanted, libc::SIG_BLOCK)
-    }
-
-    /// The same, with every other signal unblocked: for a program that began with all of them blocked.
-    pub fn take_only(wanted: &[i32]) -> Result<Self> {
-        Self::with_mask(wanted, libc::SIG_SETMASK)
-    }
-
-    fn with_mask(wanted: &[i32], how: libc::c_int) -> Result<Self> {
-        // SAFETY: both sets are plain memory that the calls fill; the descriptor is new and nobody else's.
-        unsafe {
-            let (mut set, mut before) = (std::mem::zeroed(), std::mem::zeroed());
-            libc::sigemptyset(&raw mut set);
-            for &signal in wanted {
-                libc::sigaddset(&raw mut set, signal);
-            }
-            match libc::pthread_sigmask(how, &raw const set, &raw mut before) {
-                0 => {}
-                errno => return Err(Error::new("pthread_sigmask", "", Errno::from_raw_os_error(errno))),
-            }
-            match libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) {
-                fd if fd < 0 => Err(Error::last_os("signalfd4", format!("{wanted:?}"))),
-                fd => Ok(Self { fd: OwnedFd::from_raw_fd(fd), before }),
-            }
-        }
-    }
-
-    /// The next signal that has arrived; `None` if none has.
-    pub fn next(&self) -> Result<Option<i32>> {
-        let mut info = [0; size_of::<libc::signalfd_siginfo>()];
-        match crate::file::read(&self.fd, &mut info) {
-            // The number is the first field of the structure.
-            Ok(_) => Ok(info.first_chunk().map(|&number| i32::from_ne_bytes(number))),
-            Err(error) if error.is(Errno::AGAIN) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-}
-
-impl AsFd for Signals {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
-
-impl Drop for Signals {
-    fn drop(&mut self) {
-        // SAFETY: `before` was filled when this was made.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
-    }
-}
-
-/// Leaves `signal` without effect on this process and those it becomes. signal(2) `SIG_IGN`.
-pub fn ignore(signal: i32) -> Result<()> {
-    // SAFETY: no handler of ours is involved.
-    match unsafe { libc::signal(signal, libc::SIG_IGN) } {
-        libc::SIG_ERR => Err(Error::last_os("signal", format!("{signal}, SIG_IGN"))),
-        _ => Ok(()),
-    }
+/// A pipe, both ends closed on exec: what reads and what writes. pipe2(2).
+pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|errno| Error::new("pipe2", "O_CLOEXEC", errno))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_signal_is_read() {
-        let signals = Signals::take(&[libc::SIGUSR2]).unwrap();
-        assert_eq!(signals.next().unwrap(), None);
-        // SAFETY: goes to this thread, where it is blocked.
-        unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGUSR2) };
-        assert!(readable(&signals, Duration::from_secs(5)).unwrap());
-        assert_eq!(signals.next().unwrap(), Some(libc::SIGUSR2));
-    }
 
     #[test]
     fn sees_what_is_ready_and_gives_up_in_time() {

@@ -1,8 +1,9 @@
 //! A program started as nobody's child: what a process leaves behind when it ends.
 
 use std::ffi::{CString, c_char, c_int, c_void};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
@@ -185,6 +186,24 @@ fn top_of(stack: &mut [u8]) -> *mut c_void {
 fn last_errno() -> c_int {
     // SAFETY: the location is the calling thread's, always valid.
     unsafe { *libc::__errno_location() }
+}
+
+/// Takes over a descriptor that this process was started with; it closes itself at the next exec from now on.
+///
+/// # Errors
+/// `EBADF` if there is none of this number, or if it has been taken before.
+pub fn inherited(number: RawFd) -> Result<OwnedFd> {
+    static TAKEN: AtomicU64 = AtomicU64::new(0);
+    let bad = || Error::new("fcntl", format!("{number}, F_SETFD"), Errno::BADF);
+    let bit = u32::try_from(number).ok().and_then(|number| 1_u64.checked_shl(number)).ok_or_else(bad)?;
+    // SAFETY: takes plain numbers.
+    let exists = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == 0;
+    if !exists || TAKEN.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+        return Err(bad());
+    }
+    // SAFETY: it is open, and the bit makes sure that it is handed out once; who starts a program gives it descriptors
+    // for the program to own.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// The strings as the kernel takes them.
