@@ -114,6 +114,7 @@ fn a_static_busybox_is_a_system() {
     let release = place.inside(&["cat", "/etc/os-release"]);
     assert!(release.contains("ID=onggi-bootstrap") && release.contains("BusyBox v1"), "{release}");
     let image = place.image();
+    place.images.ensure_unpacked(&image).unwrap();
     assert_eq!(image.id, made.id);
     assert_eq!(image.configuration.config.cmd.as_deref(), Some(&["/bin/sh".to_owned()][..]));
     assert_eq!(image.configuration.architecture, onggi_oci::Platform::host().architecture);
