@@ -114,3 +114,51 @@ fn set_dir(context: &FsContext, key: &str, dir: impl AsFd, way: Way) -> SysResul
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use onggi_fs::Durability;
+    use onggi_layer::Finish;
+    use onggi_oci::Digest;
+    use onggi_sys::file::{self, Mode, OFlags};
+
+    use super::*;
+
+    fn layer(store: &Snapshots, number: u32) -> Digest {
+        let diff_id = Digest::of(&number.to_le_bytes());
+        let pending = store.begin_layer(&diff_id).unwrap();
+        for name in [format!("own-{number}"), "common".into()] {
+            let file = file::open(pending.root(), name, OFlags::WRONLY | OFlags::CREATE, Mode::RWXU).unwrap();
+            file::write_all(&file, number.to_string().as_bytes()).unwrap();
+        }
+        pending.commit(&Finish::default()).unwrap();
+        diff_id
+    }
+
+    /// Every way to tell the kernel about layers makes the same mount; old kernels have only the last.
+    #[test]
+    fn all_ways_make_the_same_mount() {
+        onggi_testkit::needs!("root");
+        let dir = tempfile::tempdir().unwrap();
+        let store = Snapshots::open(dir.path()).unwrap();
+        let layers: Vec<Digest> = (0..150).map(|number| layer(&store, number)).collect();
+        store.create_writable("w", &layers, Durability::Volatile).unwrap();
+        let (writable, stack) = store.writable("w").unwrap();
+        for way in [Way::Descriptors, Way::Paths, Way::Options] {
+            for writable in [Some(&writable), None] {
+                let overlay = Overlay { store: &store, layers: &stack.layers, writable };
+                let mount = Root::from(overlay.mount_by(way).unwrap());
+                assert_eq!(mount.read("common", 100).unwrap(), b"149", "{way:?}");
+                assert_eq!(file::entries(&mount).unwrap().len(), 151, "{way:?}");
+                let path = format!("/proc/self/fd/{}/common", mount.as_fd().as_raw_fd());
+                let written = file::open(file::CWD, path, OFlags::WRONLY, Mode::empty());
+                assert_eq!(written.is_ok(), writable.is_some(), "{way:?}");
+            }
+        }
+        let table = Root::open("/proc/self").unwrap().read("mountinfo", 1 << 20).unwrap();
+        let shown = dir.path().to_str().unwrap();
+        assert!(!String::from_utf8_lossy(&table).contains(shown), "a mount of ours is attached");
+    }
+}

@@ -16,10 +16,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use onggi_diag::Diagnose;
 use onggi_fs::Durability;
 use onggi_layer::tar::{Entry, Kind, Time, Writer};
 use onggi_oci::Digest;
 use onggi_snapshot::{Error, Snapshots};
+use onggi_sys::mount::{FsContext, MountAttrFlags};
 
 const INSIDE: &str = "ONGGI_TEST_IN_USER_NAMESPACE";
 
@@ -301,6 +303,41 @@ fn a_crash_leaves_only_what_the_next_open_sweeps() {
     assert_no_temporaries(&dir);
 }
 
+/// D02 and D04 over two layers: the lower one brings a link out, the upper one goes through it.
+fn links_in_lower_layers_are_not_followed() {
+    let Scratch { store, dir } = scratch();
+    let victim = dir.path().join("victim");
+    fs::create_dir(&victim).unwrap();
+    fs::write(victim.join("passwd"), "untouched").unwrap();
+    let link = Kind::Symlink(victim.to_str().unwrap().into());
+    let base = Layer::new().entry("link", link.clone(), 0o777, "").entry("gone", link, 0o777, "").store(&store);
+    let top = Layer::new().link("stolen", "link/passwd").store(&store);
+    assert!(matches!(store.prepare(&[base.clone(), top.clone()]), Err(Error::DanglingLink { .. })));
+    let top =
+        Layer::new().file("link/passwd", "evil").file("link/.wh.shadow", "").file("gone/.wh.passwd", "").store(&store);
+    let mount = store.mount_ro(&[base, top]).unwrap();
+    assert!(fs::symlink_metadata(inside(&mount, "link")).unwrap().is_dir());
+    assert_eq!((read(&mount, "link/passwd"), read(&mount, "gone/passwd").len() > 20), ("evil".into(), true));
+    assert_eq!(fs::read_to_string(victim.join("passwd")).unwrap(), "untouched");
+    assert_eq!(fs::read_dir(&victim).unwrap().count(), 1);
+}
+
+/// On a file system of half a megabyte, by a mount that is in no table.
+fn a_full_disk_leaves_nothing() {
+    let context = FsContext::open("tmpfs").unwrap();
+    context.set("size", "512k").unwrap();
+    let disk = context.mount(MountAttrFlags::empty()).unwrap();
+    let store = Snapshots::open(inside(&disk, "layers")).unwrap();
+    let bytes = Layer::new().dir("d", 0o755).file("d/f", &"x".repeat(2_000_000)).0.finish().unwrap();
+    let error = store.unpack(&Digest::of(&bytes), bytes.as_slice()).unwrap_err();
+    assert!(error.hint().unwrap().contains("full"), "{error:?}");
+    assert!(store.layers().unwrap().is_empty());
+    let left: Vec<_> = fs::read_dir(inside(&disk, "layers")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".tmp-")), "{left:?}");
+    let small = Layer::new().file("f", "x").store(&store);
+    assert!(store.has_layer(&small).unwrap());
+}
+
 fn names_that_are_no_ids_are_refused() {
     let Scratch { store, dir: _dir } = scratch();
     for id in ["", ".", "..", "a/b", ".hidden", "a:b", &"x".repeat(129)] {
@@ -324,6 +361,8 @@ const CASES: &[(&str, fn())] = &[
     ("nothing_is_left_of_a_layer_that_fails", nothing_is_left_of_a_layer_that_fails),
     ("prune_keeps_what_is_needed", prune_keeps_what_is_needed),
     ("a_crash_leaves_only_what_the_next_open_sweeps", a_crash_leaves_only_what_the_next_open_sweeps),
+    ("links_in_lower_layers_are_not_followed", links_in_lower_layers_are_not_followed),
+    ("a_full_disk_leaves_nothing", a_full_disk_leaves_nothing),
     ("names_that_are_no_ids_are_refused", names_that_are_no_ids_are_refused),
 ];
 
