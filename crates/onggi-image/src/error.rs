@@ -5,6 +5,8 @@ use onggi_oci::image::ConfigError;
 use onggi_oci::{Digest, PlatformError, ReferenceError};
 use onggi_store::StoreError;
 
+use crate::ArchiveError;
+
 /// Why something could not be done with an image.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
@@ -31,6 +33,9 @@ pub enum ImageError {
     /// The unpacked layers could not be had.
     #[error(transparent)]
     Layers(#[from] onggi_snapshot::Error),
+    /// An archive could not be written or read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The kernel refused.
     #[error("cannot {what}")]
     System {
@@ -108,6 +113,7 @@ impl Diagnose for ImageError {
             Self::Name(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Layers(error) => error.kind(),
+            Self::Archive(error) => error.kind(),
             Self::System { source, .. } => source.kind(),
             Self::Platform { source, .. } => source.kind(),
             Self::Config { source, .. } => source.kind(),
@@ -125,6 +131,7 @@ impl Diagnose for ImageError {
             Self::Name(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Layers(error) => error.hint(),
+            Self::Archive(error) => error.hint(),
             Self::System { source, .. } => source.hint(),
             Self::Platform { source, .. } => source.hint(),
             Self::Absent { image, platform } => Some(format!("`onggi pull --platform {platform} {image}` fetches it")),

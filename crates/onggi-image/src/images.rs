@@ -129,7 +129,7 @@ impl Images {
         let (by_name, by_id) = meanings(query)?;
         for meaning in [by_name, by_id].into_iter().flatten() {
             let found = match meaning {
-                Query::Name(name) => names.resolve(&name).cloned(),
+                Query::Name(name) => names.resolve(&name),
                 Query::Id(prefix) => self.target_by_id(names, prefix, query)?,
             };
             if let Some(found) = found {

@@ -17,12 +17,16 @@
 //! An image gets its name last: a half-pulled or half-loaded one is never seen. What a failed attempt leaves is
 //! without a name, and the next prune takes it.
 
+mod archive;
 mod bootstrap;
 mod error;
 mod images;
 mod local;
+#[cfg(test)]
+mod tests;
 mod unpack;
 
+pub use archive::{ArchiveError, ArchiveFormat, ImportOptions, Loaded};
 pub use bootstrap::{BootstrapError, BootstrapRequest, BootstrapSource, Bootstrapped, Reason, Taken};
 pub use error::ImageError;
 pub use images::{Image, Images};

@@ -23,13 +23,13 @@ const IMAGE_NAME: &str = "io.containerd.image.name";
 pub struct Entry {
     /// Its name; `None` for an image that lost it (a "dangling" one) or one that another tool named in its own way.
     pub name: Option<Reference>,
-    /// The manifest or index.
+    /// The manifest or index; the annotations that hold its name are not among its own.
     pub descriptor: Descriptor,
 }
 
 impl Entry {
     fn of(descriptor: &Descriptor) -> Self {
-        Self { name: name_of(descriptor), descriptor: descriptor.clone() }
+        Self { name: name_of(descriptor), descriptor: plain(descriptor) }
     }
 }
 
@@ -46,16 +46,17 @@ impl Names {
     }
 
     /// What a name leads to. A name with a digest leads to that digest only.
-    pub fn resolve(&self, name: &Reference) -> Option<&Descriptor> {
+    pub fn resolve(&self, name: &Reference) -> Option<Descriptor> {
         let exact = self.index.manifests.iter().find(|found| name_of(found).as_ref() == Some(name));
-        exact.or_else(|| {
+        let found = exact.or_else(|| {
             let digest = name.digest()?;
             let same_repository =
                 |found: &Reference| (found.registry(), found.repository()) == (name.registry(), name.repository());
             let fits =
                 |found: &&Descriptor| found.digest == *digest && name_of(found).as_ref().is_some_and(same_repository);
             self.index.manifests.iter().find(fits)
-        })
+        });
+        found.map(plain)
     }
 
     /// Gives a name to `descriptor`. What had it keeps its place without a name, unless it has another.
@@ -166,7 +167,7 @@ impl Store {
     /// # Errors
     /// If the names cannot be read.
     pub fn resolve(&self, name: &Reference) -> Result<Option<Descriptor>, StoreError> {
-        Ok(self.names()?.resolve(name).map(plain))
+        Ok(self.names()?.resolve(name))
     }
 
     /// All that is kept, with and without names.
