@@ -2,6 +2,8 @@
 //!
 //! The end of the messages means that the user's program runs, or, before the gate, that the other side died.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use onggi_diag::Record;
@@ -13,6 +15,8 @@ use crate::failure::Failure;
 #[derive(Debug)]
 pub(crate) struct Channel {
     socket: OwnedFd,
+    /// Reports that came before the one that was waited for.
+    early: RefCell<VecDeque<Report>>,
 }
 
 /// What the container's side says.
@@ -61,11 +65,11 @@ const LONGEST: usize = 32 * 1024;
 
 impl Channel {
     pub(crate) fn pair() -> Result<(Self, Self)> {
-        socket::message_pair().map(|(ours, theirs)| (Self { socket: ours }, Self { socket: theirs }))
+        socket::message_pair().map(|(ours, theirs)| (Self::from_fd(ours), Self::from_fd(theirs)))
     }
 
     pub(crate) fn from_fd(socket: OwnedFd) -> Self {
-        Self { socket }
+        Self { socket, early: RefCell::default() }
     }
 
     pub(crate) fn order(&self, order: Order) -> Result<()> {
@@ -117,8 +121,28 @@ impl Channel {
         drop(socket::send(&self.socket, &message, &[]));
     }
 
+    /// The report that names the successor, or the failure that left none; what the successor itself has said before
+    /// its maker could name it is kept for [`Channel::next`].
+    pub(crate) fn next_successor(&self) -> Result<Option<Report>> {
+        loop {
+            match self.receive()? {
+                Some(Report::Successor(pid)) => return Ok(Some(Report::Successor(pid))),
+                Some(other) => self.early.borrow_mut().push_back(other),
+                None => return Ok(self.early.borrow_mut().pop_front()),
+            }
+        }
+    }
+
     /// The next report; `None` at the end.
     pub(crate) fn next(&self) -> Result<Option<Report>> {
+        let early = self.early.borrow_mut().pop_front();
+        match early {
+            Some(report) => Ok(Some(report)),
+            None => self.receive(),
+        }
+    }
+
+    fn receive(&self) -> Result<Option<Report>> {
         let mut buffer = vec![0; LONGEST];
         let (length, fd) = socket::receive(&self.socket, &mut buffer)?;
         let odd = || onggi_sys::Error::new("recvmsg", "an unknown report", Errno::PROTO);

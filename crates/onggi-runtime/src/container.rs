@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use onggi_cgroup::{Cgroup, CgroupPath};
 use onggi_diag::{Diagnose, Record};
+use onggi_fs::Lock;
 use onggi_oci::runtime::Hook;
 use onggi_sys::namespace as ns;
 use onggi_sys::process::{self, CloneRequest, Forked};
@@ -74,8 +75,13 @@ impl Container {
 
     /// Lets a container that is started over a listener outlive the caller: it is on record now.
     pub(crate) fn keep(&self) -> Result<()> {
-        let channel = self.channel.as_ref();
-        channel.map_or(Ok(()), |channel| channel.order(Order::Kept)).map_err(Error::step("talk to the container"))
+        let Some(channel) = &self.channel else { return Ok(()) };
+        channel.order(Order::Kept).map_err(Error::step("talk to the container"))?;
+        match channel.next().map_err(Error::step("hear from the container"))? {
+            Some(Report::Ready) => Ok(()),
+            Some(Report::Failed(record, code)) => Err(failed(record, code)),
+            _ => Err(died()),
+        }
     }
 
     /// Opens the gate: returns when the user's program runs and the poststart hooks have run.
@@ -139,17 +145,18 @@ pub fn create(
     request: CreateRequest<'_>,
     on_spawned: &mut dyn FnMut(i32) -> std::result::Result<(), Box<dyn Diagnose>>,
 ) -> Result<Container> {
-    create_with(request, None, on_spawned)
+    create_with(request, None, &mut None, on_spawned)
 }
 
-/// The same with the start coming over `listener` rather than from [`Container::start`].
+/// The same with the start coming over `listener` rather than from [`Container::start`], while `held` stays ours.
 pub(crate) fn create_with(
     request: CreateRequest<'_>,
     listener: Option<OwnedFd>,
+    held: &mut Option<Lock>,
     on_spawned: OnSpawned<'_>,
 ) -> Result<Container> {
     let plan = Plan::new(&request)?;
-    let filter = filter::compile(plan.seccomp)?;
+    let (filter, warnings) = filter::compile(plan.seccomp)?;
     let state = StateJson { id: request.id, bundle: request.bundle, annotations: request.spec.annotations().as_ref() };
     let console_socket = match &request.stdio {
         Stdio::ConsoleSocket(path) => Some(path.clone()),
@@ -164,6 +171,7 @@ pub(crate) fn create_with(
     let job = Job {
         plan: &plan,
         channel: theirs,
+        held: held.take(),
         listener,
         entry: cgroup.entry(into.is_some()).map_err(from_cgroup)?,
         hierarchies: Hierarchy::all(&cgroup.paths()),
@@ -177,9 +185,8 @@ pub(crate) fn create_with(
         preserve_fds: request.preserve_fds,
         no_pivot: request.no_pivot,
     };
-    let pid = spawn(&plan.namespaces, job, into.as_ref(), &ours, &mut making)?;
-    let mut conversation =
-        Conversation { channel: &ours, plan: &plan, state, pid, console: None, warnings: Vec::new() };
+    let pid = spawn(&plan.namespaces, job, into.as_ref(), &ours, (&mut making, held))?;
+    let mut conversation = Conversation { channel: &ours, plan: &plan, state, pid, console: None, warnings };
     conversation.lead(on_spawned)?;
     let Conversation { console, warnings, .. } = conversation;
     let console = match (console, console_socket) {
@@ -284,10 +291,10 @@ pub(crate) fn streams(stdio: Stdio, asked: Option<(u16, u16)>) -> Streams {
 /// Clones the container's side; its pid.
 fn spawn(
     namespaces: &NamespacePlan,
-    job: Job<'_>,
+    mut job: Job<'_>,
     cgroup: Option<&OwnedFd>,
     ours: &Channel,
-    making: &mut Making,
+    (making, held): (&mut Making, &mut Option<Lock>),
 ) -> Result<i32> {
     let joining = !namespaces.join.is_empty() || namespaces.create & ns::TIME != 0;
     let request = CloneRequest {
@@ -300,13 +307,14 @@ fn spawn(
         Forked::Child => init::run(job),
         Forked::Parent { pid, pidfd } => (pid, pidfd),
     };
+    *held = job.held.take();
     // Our copy of the container's end: while it is open the end of the messages never comes.
     drop(job);
     if !joining {
         making.pidfd = Some(pidfd);
         return Ok(pid);
     }
-    let report = ours.next();
+    let report = ours.next_successor();
     drop(process::wait(&pidfd));
     match report.map_err(Error::step("hear from the container"))? {
         Some(Report::Successor(pid)) => {
@@ -318,7 +326,7 @@ fn spawn(
     }
 }
 
-fn died() -> Error {
+pub(crate) fn died() -> Error {
     Error::Child {
         record: Record {
             stage: "hear from the container".into(),

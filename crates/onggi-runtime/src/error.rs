@@ -73,6 +73,9 @@ pub enum Error {
     /// The user namespace's maps could not be written.
     #[error("cannot map users into the user namespace")]
     Maps(#[source] onggi_sys::idmap::HelperError),
+    /// The seccomp profile cannot be compiled.
+    #[error("cannot compile linux.seccomp")]
+    Seccomp(#[source] onggi_seccomp::Error),
     /// The caller's own step between clone and gate failed.
     #[error("cannot prepare the container")]
     Caller(#[source] Record),
@@ -109,6 +112,7 @@ impl Diagnose for Error {
             Self::Step { source, .. } => source.kind(),
             Self::Cgroup(source) => source.kind(),
             Self::Maps(source) => source.kind(),
+            Self::Seccomp(source) => source.kind(),
             Self::Child { record } | Self::Exec { record, .. } | Self::Caller(record) => record.kind,
         }
     }
@@ -118,6 +122,7 @@ impl Diagnose for Error {
             Self::Step { source, .. } => source.hint(),
             Self::Cgroup(source) => source.hint(),
             Self::Maps(source) => source.hint(),
+            Self::Seccomp(source) => source.hint(),
             Self::Config(source) => source.hint(),
             Self::Child { record } | Self::Exec { record, .. } | Self::Caller(record) => record.hint.clone(),
             _ => None,

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use onggi_cgroup::Entry;
-use onggi_fs::Root;
+use onggi_fs::{Lock, Root};
 use onggi_sys::file::{self, FileType, Mode, OFlags};
 use onggi_sys::mount::{self, Depth};
 use onggi_sys::namespace as ns;
@@ -19,12 +19,14 @@ use crate::plan::Plan;
 use crate::privilege::{self, Filter};
 use crate::rootfs::{self, Builder, Hierarchy, Sources};
 use crate::state_json::StateJson;
-use crate::{Rootfs, console, hook};
+use crate::{Rootfs, console, hook, trusted_proc};
 
 /// Everything that the container's side needs, put together before the clone.
 pub(crate) struct Job<'a> {
     pub(crate) plan: &'a Plan<'a>,
     pub(crate) channel: Channel,
+    /// What the caller holds and must go on holding alone: a lock would be held as long as we are there.
+    pub(crate) held: Option<Lock>,
     /// Where the start comes from, if not from the channel.
     pub(crate) listener: Option<OwnedFd>,
     pub(crate) entry: Entry,
@@ -49,7 +51,8 @@ pub(crate) enum Streams {
 }
 
 /// Runs the container's side; never returns.
-pub(crate) fn run(job: Job<'_>) -> ! {
+pub(crate) fn run(mut job: Job<'_>) -> ! {
+    drop(job.held.take());
     let mut channel = Channel::from_fd(match file::dup(&job.channel) {
         Ok(fd) => fd,
         Err(_) => process::exit_now(1),
@@ -67,7 +70,8 @@ pub(crate) fn run(job: Job<'_>) -> ! {
 ///
 /// Needed because a pid or time namespace holds only for children, and a new namespace belongs to the user namespace
 /// that it was made in.
-pub(crate) fn run_joining(job: Job<'_>, cgroup: Option<&OwnedFd>) -> ! {
+pub(crate) fn run_joining(mut job: Job<'_>, cgroup: Option<&OwnedFd>) -> ! {
+    drop(job.held.take());
     match join_and_clone(&job, cgroup) {
         Ok(Forked::Child) => run(job),
         Ok(Forked::Parent { pid, .. }) => {
@@ -126,7 +130,8 @@ fn new_clocks(plan: &Plan<'_>) -> Outcome<()> {
     file::write_all(&file, lines.as_bytes()).during(stage)
 }
 
-enum Never {}
+/// What a step that only ends in failure or another program returns.
+pub(crate) enum Never {}
 
 fn go(mut job: Job<'_>, channel: &mut Channel) -> Outcome<Never> {
     let plan = job.plan;
@@ -138,7 +143,9 @@ fn go(mut job: Job<'_>, channel: &mut Channel) -> Outcome<Never> {
         .map_err(|errno| onggi_sys::Error::new("write", "tasks", errno))
         .during(|| "enter the control group")?;
     privilege::set_oom_score(&plan.process, channel)?;
-    let label = privilege::open_label(&plan.process)?;
+    let proc = trusted_proc::dir().during(|| "open /proc")?;
+    let label = privilege::open_label(&plan.process, &proc)?;
+    drop(proc);
     if plan.namespaces.create & ns::USER != 0 {
         channel.await_order(Order::Mapped).during(|| "await the user namespace's maps")?;
         become_root()?;
@@ -159,7 +166,7 @@ fn go(mut job: Job<'_>, channel: &mut Channel) -> Outcome<Never> {
     let host_pid = host_pid().during(|| "read /proc/self")?;
     let (root, terminal) = make_root(&mut job, channel, host_pid)?;
     if let Some(name) = &job.keyring {
-        join_keyring(name, channel)?;
+        join_keyring(Some(name), channel)?;
     }
     enter_directory(&root, &plan.process.cwd)?;
     let program = privilege::find_program(&plan.process)?;
@@ -178,7 +185,7 @@ fn go(mut job: Job<'_>, channel: &mut Channel) -> Outcome<Never> {
 }
 
 /// Root in the new user namespace: the rights that the clone gave are this user's.
-fn become_root() -> Outcome<()> {
+pub(crate) fn become_root() -> Outcome<()> {
     let stage = || "become root in the user namespace";
     match process::set_groups(&[]) {
         // Maps written without privilege deny it.
@@ -239,7 +246,8 @@ fn make_root(job: &mut Job<'_>, channel: &Channel, host_pid: i32) -> Outcome<(Ro
     Ok((root, Some(peer)))
 }
 
-fn join_keyring(name: &std::ffi::CStr, channel: &Channel) -> Outcome<()> {
+/// A session keyring of the container's own; without a name one of the process's own.
+pub(crate) fn join_keyring(name: Option<&std::ffi::CStr>, channel: &Channel) -> Outcome<()> {
     let stage = || "join a session keyring";
     match process::join_session_keyring(name) {
         Err(error) if error.is(Errno::NOSYS) => Ok(()),
@@ -307,6 +315,8 @@ fn wait_at_gate(job: &mut Job<'_>, channel: &mut Channel) -> Outcome<()> {
     };
     channel.await_order(Order::Kept).during(stage)?;
     outlive(job)?;
+    // The maker waits for this word: ended earlier, it would take us along.
+    channel.ready().during(stage)?;
     loop {
         let caller = Channel::from_fd(socket::accept(&listener).during(stage)?);
         // Somebody who only looks whether we still listen sends nothing.

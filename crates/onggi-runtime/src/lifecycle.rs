@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use onggi_cgroup::Cgroup;
-use onggi_fs::Root;
+use onggi_fs::{Lock, Root};
 use onggi_oci::runtime::Spec;
 use onggi_sys::{Errno, pidfd, process};
 
@@ -29,8 +29,9 @@ pub(crate) enum Gate {
 
 /// Makes a container and puts it on record; nothing of it stays if that fails.
 pub(crate) fn create(store: &Store, request: CreateRequest<'_>, config: &[u8], gate: Gate) -> Result<Container> {
-    let (entry, _lock) = store.claim(request.id)?;
-    let made = create_in(&entry, request, config, gate);
+    let (entry, lock) = store.claim(request.id)?;
+    let mut lock = Some(lock);
+    let made = create_in(&entry, &mut lock, request, config, gate);
     if made.is_err() {
         // The failure is the one to tell.
         drop(store.remove(&entry));
@@ -38,7 +39,13 @@ pub(crate) fn create(store: &Store, request: CreateRequest<'_>, config: &[u8], g
     made
 }
 
-fn create_in(entry: &Entry, request: CreateRequest<'_>, config: &[u8], gate: Gate) -> Result<Container> {
+fn create_in(
+    entry: &Entry,
+    lock: &mut Option<Lock>,
+    request: CreateRequest<'_>,
+    config: &[u8],
+    gate: Gate,
+) -> Result<Container> {
     let spec = request.spec;
     let mut state = new_state(entry, request.bundle, spec);
     entry.write_config(config)?;
@@ -49,7 +56,7 @@ fn create_in(entry: &Entry, request: CreateRequest<'_>, config: &[u8], gate: Gat
         Gate::Listener => Some(entry.listen()?),
         Gate::Caller => None,
     };
-    let container = container::create_with(request, listener, &mut |_| Ok(()))?;
+    let container = container::create_with(request, listener, lock, &mut |_| Ok(()))?;
     state.pid = container.pid();
     state.start_time = container.start_time();
     state.cgroup = container.cgroup().paths();

@@ -20,7 +20,6 @@ pub(crate) use process::ProcessPlan;
 /// What is to be made, in the order and the words of the kernel rather than of `config.json`.
 #[derive(Debug)]
 pub(crate) struct Plan<'a> {
-    pub(crate) spec: &'a Spec,
     pub(crate) namespaces: NamespacePlan,
     /// Absolute, where the root is not a mount that the caller brings.
     pub(crate) rootfs: Option<PathBuf>,
@@ -64,7 +63,6 @@ impl<'a> Plan<'a> {
         }
         needs(ns::MOUNT, "linux.namespaces")?;
         Ok(Self {
-            spec,
             rootfs: rootfs_path(request)?,
             read_only: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
             propagation: root_propagation(linux)?,

@@ -1,6 +1,7 @@
 //! From the rights of the caller to those of the user's program, in an order each step of which has its reason.
 
 use std::ffi::CString;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use onggi_diag::Kind;
@@ -14,6 +15,7 @@ use crate::channel::Channel;
 use crate::failure::{During, Failure, Outcome};
 use crate::plan::ProcessPlan;
 use crate::plan::process::{CapabilityPlan, capability_name};
+use crate::trusted_proc;
 
 /// A compiled filter.
 #[derive(Debug, Default)]
@@ -41,8 +43,8 @@ pub(crate) fn set_oom_score(plan: &ProcessPlan, channel: &Channel) -> Outcome<()
     }
 }
 
-/// Opens what a label is written to, while `/proc` is still the caller's.
-pub(crate) fn open_label(plan: &ProcessPlan) -> Outcome<Option<(std::os::fd::OwnedFd, String)>> {
+/// Opens what a label is written to, in `proc`, the `/proc` of the runtime's own caller.
+pub(crate) fn open_label(plan: &ProcessPlan, proc: &OwnedFd) -> Outcome<Option<(OwnedFd, String)>> {
     let (at, present, path, text) = match (&plan.apparmor, &plan.selinux) {
         (None, None) => return Ok(None),
         (Some(profile), _) => {
@@ -57,9 +59,7 @@ pub(crate) fn open_label(plan: &ProcessPlan) -> Outcome<Option<(std::os::fd::Own
     if !present {
         return Err(Failure::new(stage(), Kind::Unsupported, "this kernel does not have it enabled"));
     }
-    // `self` is a link, which the checked opening refuses on purpose; the number is the same place.
-    let path = path.replacen("self", &process::own_pid().to_string(), 1);
-    let handle = crate::trusted_proc::open(Path::new(&path)).during(stage)?;
+    let handle = trusted_proc::open_in(proc, Path::new(path)).during(stage)?;
     let file = file::reopen(&handle, OFlags::WRONLY).during(stage)?;
     Ok(Some((file, text)))
 }
@@ -200,7 +200,7 @@ pub(crate) fn find_program(plan: &ProcessPlan) -> Outcome<CString> {
                 Err(not_found(format!("exec: \"{name}\": stat {name}: no such file or directory")))
             }
             Err(errno) => {
-                let why = format!("exec: \"{name}\": {}", std::io::Error::from(errno).to_string().to_lowercase());
+                let why = format!("exec: \"{name}\": {}", errno_text(errno));
                 Err(Failure::new(stage(), Kind::Denied, why).with_code(126))
             }
         };
@@ -219,6 +219,12 @@ pub(crate) fn find_program(plan: &ProcessPlan) -> Outcome<CString> {
         true => Err(Failure::new(stage(), Kind::Denied, format!("exec: \"{name}\": permission denied")).with_code(126)),
         false => Err(not_found(format!("exec: \"{name}\": executable file not found in $PATH"))),
     }
+}
+
+/// The kernel's words for an error number, alone.
+fn errno_text(errno: Errno) -> String {
+    let text = std::io::Error::from(errno).to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }
 
 fn executable(path: &Path) -> Result<(), Errno> {

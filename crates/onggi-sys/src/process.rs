@@ -39,7 +39,7 @@ pub enum Forked {
 /// # Errors
 /// `EDEADLK` if the caller has threads: the child would hold copies of locks that nobody will ever release.
 pub fn clone3(request: &CloneRequest<'_>) -> Result<Forked> {
-    if !is_single_threaded()? {
+    if !is_single_threaded() {
         return Err(Error::new("clone3", "the process has threads", Errno::DEADLK));
     }
     let mut pidfd: libc::c_int = -1;
@@ -85,12 +85,10 @@ struct CloneArgs {
     cgroup: u64,
 }
 
-/// Whether the caller is its process's only thread.
-pub fn is_single_threaded() -> Result<bool> {
-    // The directory's link count is two and one for each thread.
-    rustix::fs::stat("/proc/self/task")
-        .map(|stat| stat.st_nlink == 3)
-        .map_err(|errno| Error::new("stat", "/proc/self/task", errno))
+/// Whether the caller is its process's only thread. unshare(2) `CLONE_THREAD`, which does nothing but fail if not.
+pub fn is_single_threaded() -> bool {
+    // SAFETY: takes a number; there is nothing to unshare for a process of one thread.
+    unsafe { libc::unshare(libc::CLONE_THREAD) == 0 }
 }
 
 /// Ends the process at once: no destructors, no exit handlers, which belong to the process that was copied. _exit(2).
@@ -285,13 +283,14 @@ pub fn set_domainname(name: &str) -> Result<()> {
     rustix::system::setdomainname(name.as_bytes()).map_err(|errno| Error::new("setdomainname", name, errno))
 }
 
-/// Joins a session keyring of this name, made if there is none. keyctl(2) `KEYCTL_JOIN_SESSION_KEYRING`.
-pub fn join_session_keyring(name: &CStr) -> Result<i32> {
+/// Joins a session keyring of this name, made if there is none; without a name a new one that nobody else can join.
+/// keyctl(2) `KEYCTL_JOIN_SESSION_KEYRING`.
+pub fn join_session_keyring(name: Option<&CStr>) -> Result<i32> {
     const JOIN: libc::c_long = 1;
-    // SAFETY: the string outlives the call.
-    let key = unsafe { libc::syscall(libc::SYS_keyctl, JOIN, name.as_ptr()) };
+    // SAFETY: the string outlives the call, and the kernel takes a null pointer for no name.
+    let key = unsafe { libc::syscall(libc::SYS_keyctl, JOIN, name.map_or(std::ptr::null(), CStr::as_ptr)) };
     if key < 0 {
-        return Err(Error::last_os("keyctl", format!("JOIN_SESSION_KEYRING, {}", name.to_string_lossy())));
+        return Err(Error::last_os("keyctl", format!("JOIN_SESSION_KEYRING, {name:?}")));
     }
     Ok(i32::try_from(key).unwrap_or(0))
 }

@@ -70,6 +70,16 @@ impl NamespacePlan {
     }
 }
 
+/// Every kind that the specification names, new or joined.
+pub(crate) fn kinds(linux: &Linux) -> u64 {
+    linux.namespaces().iter().flatten().fold(0, |set, namespace| set | bits(namespace.typ()))
+}
+
+/// The kinds in `set`, one by one.
+pub(crate) fn each(set: u64) -> impl Iterator<Item = u64> {
+    (0..64).map(|number| 1 << number).filter(move |kind| set & kind != 0)
+}
+
 fn bits(kind: LinuxNamespaceType) -> u64 {
     match kind {
         LinuxNamespaceType::Mount => ns::MOUNT,

@@ -27,7 +27,6 @@ pub(crate) struct ProcessPlan {
     pub(crate) selinux: Option<String>,
     /// Class and level.
     pub(crate) io_priority: Option<(u16, u16)>,
-    pub(crate) terminal: bool,
     /// Rows and columns.
     pub(crate) console_size: Option<(u16, u16)>,
 }
@@ -77,7 +76,6 @@ impl ProcessPlan {
             apparmor: process.apparmor_profile().clone().filter(|profile| !profile.is_empty()),
             selinux: process.selinux_label().clone().filter(|label| !label.is_empty()),
             io_priority: io_priority(process, at)?,
-            terminal: process.terminal().unwrap_or(false),
             console_size: console_size(process),
         })
     }
