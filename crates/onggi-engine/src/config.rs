@@ -116,8 +116,6 @@ pub(crate) fn volumes(request: &CreateContainer, image: &Config) -> Result<Vec<V
             volumes.push(volume);
         }
     }
-    // A mount must not hide one that was made before it: parents first.
-    volumes.sort_by_key(|volume| volume.destination.components().count());
     Ok(volumes)
 }
 

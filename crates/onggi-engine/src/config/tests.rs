@@ -85,7 +85,7 @@ fn the_request_wins_over_the_image() {
 }
 
 #[test]
-fn volumes_of_both_parents_first() {
+fn volumes_of_both() {
     let image = Config {
         volumes: ["/data/deep", "/data"].map(|path| (path.to_owned(), serde_json::json!({}))).into(),
         ..Config::default()

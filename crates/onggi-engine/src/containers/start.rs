@@ -126,7 +126,9 @@ impl Containers<'_> {
 /// The three files that are mounted into `/etc`.
 fn write_names(record: &Record, dir: &Root) -> Result<()> {
     let host = record.network == NetworkMode::Host;
-    let hosts = if host { host_hosts() } else { onggi_net::dns::hosts(record.hostname(), None, &[]) };
+    // With an address of its own, the monitor adds the container's name when it knows that.
+    let named = if record.network == NetworkMode::Bridge { "" } else { record.hostname() };
+    let hosts = if host { host_hosts() } else { onggi_net::dns::hosts(named, None, &[]) };
     let resolv = if host { onggi_net::dns::host_resolv_conf() } else { onggi_net::dns::resolv_conf() };
     let resolv = resolv.to("read the host's /etc/resolv.conf")?;
     let name = if host && record.hostname.is_none() { host_name() } else { record.hostname().to_owned() };
@@ -139,7 +141,7 @@ fn write_names(record: &Record, dir: &Root) -> Result<()> {
 
 /// The host's own `/etc/hosts`, for a container that is at its addresses.
 fn host_hosts() -> String {
-    std::fs::read_to_string("/etc/hosts").unwrap_or_else(|_| onggi_net::dns::hosts("localhost", None, &[]))
+    std::fs::read_to_string("/etc/hosts").unwrap_or_else(|_| onggi_net::dns::hosts("", None, &[]))
 }
 
 /// The host's own name.

@@ -17,14 +17,17 @@ pub(crate) const HOSTS_FILE: &str = "hosts";
 /// In the container's directory, mounted as `/etc/resolv.conf`.
 pub(crate) const RESOLV_FILE: &str = "resolv.conf";
 
-/// The default file systems, the three files of `/etc`, then the user's mounts, which take the place of any of these.
+/// The default file systems, the three files of `/etc`, and the user's mounts, which take the place of any of these.
 pub(super) fn all(record: &Record, dir: &Path, host: &Host) -> Vec<Mount> {
     let taken = |path: &Path| record.mounts.iter().any(|mount| mount.destination == path);
     let system = DEFAULT.iter().map(|entry| of_system(choose(entry, record, host), record));
     let files = [(HOSTNAME_FILE, "/etc/hostname"), (HOSTS_FILE, "/etc/hosts"), (RESOLV_FILE, "/etc/resolv.conf")];
     let files = files.map(|(name, destination)| of_file(dir.join(name), destination));
     let ours = system.chain(files).filter(|mount| !taken(mount.destination()));
-    ours.chain(record.mounts.iter().map(of_user)).collect()
+    let mut mounts: Vec<Mount> = ours.chain(record.mounts.iter().map(of_user)).collect();
+    // Parents first, whosever they are: a volume at /etc must not hide the files that belong into it.
+    mounts.sort_by_key(|mount| mount.destination().components().count());
+    mounts
 }
 
 fn choose<'e>(entry: &'e Entry, record: &Record, host: &Host) -> &'e Entry {

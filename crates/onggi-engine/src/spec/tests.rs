@@ -129,6 +129,28 @@ fn a_users_mount_takes_the_place_of_ours() {
 }
 
 #[test]
+fn parents_are_mounted_first() {
+    let mut record = record();
+    let mount = |destination: &str| MountPoint {
+        volume: Some("v".to_owned()),
+        anonymous: false,
+        source: "/data/volumes/v/_data".into(),
+        destination: destination.into(),
+        read_only: false,
+        propagation: "rprivate".to_owned(),
+        copy_up: true,
+        given: String::new(),
+    };
+    record.mounts = vec![mount("/data/deep"), mount("/etc"), mount("/data")];
+    let spec = built(&record);
+    let places: Vec<_> = spec.mounts().as_ref().unwrap().iter().map(oci_spec::runtime::Mount::destination).collect();
+    let at = |place: &str| places.iter().position(|found| *found == Path::new(place)).unwrap();
+    assert!(at("/etc") < at("/etc/hosts"));
+    assert!(at("/data") < at("/data/deep"));
+    assert!(at("/dev") < at("/dev/pts") && at("/sys") < at("/sys/fs/cgroup"));
+}
+
+#[test]
 fn the_hosts_network_brings_the_hosts_name() {
     let mut record = record();
     record.network = NetworkMode::Host;
