@@ -309,3 +309,95 @@ fn nonsense_gets_one_client_dismissed() {
     assert_eq!(rig.end(), Ended::Signaled(9));
     assert!(rig.path(SOCKET).exists());
 }
+
+/// Joins `session` with these streams, in this thread.
+fn join(session: Session, stdin: Option<&File>, out: &File, terminal: bool) -> crate::Ended {
+    crate::interactive(
+        session,
+        &crate::Interaction {
+            stdin: stdin.map(AsFd::as_fd),
+            stdout: out.as_fd(),
+            stderr: out.as_fd(),
+            terminal,
+            proxy_signals: true,
+            detach_keys: crate::DetachKeys::default(),
+        },
+    )
+    .unwrap()
+}
+
+#[test]
+fn a_command_copies_both_ways_at_once() {
+    let mut rig = Rig::new("cat; exit 6", Stdin::Once);
+    let session = rig.attach();
+    let (input, feed) = event::pipe().unwrap();
+    let (drain, output) = event::pipe().unwrap();
+    // More each way than all queues together hold.
+    let data = vec![b'x'; 5 << 20];
+    let sent = data.clone();
+    let feeder = std::thread::spawn(move || File::from(feed).write_all(&sent).unwrap());
+    let reader = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        std::io::Read::read_to_end(&mut File::from(drain), &mut all).unwrap();
+        all
+    });
+    let output = File::from(output);
+    let ended = join(session, Some(&File::from(input)), &output, false);
+    drop(output);
+    assert_eq!(ended, crate::Ended::Exited(Exit { code: 6, oom_killed: false }));
+    feeder.join().unwrap();
+    assert!(reader.join().unwrap() == data);
+    rig.end();
+}
+
+#[test]
+fn keys_leave_a_terminal_as_it_was() {
+    use onggi_sys::file::{self, CWD, OFlags};
+    use onggi_sys::pty;
+    let mut rig = Rig::new("read line; echo got $line", Stdin::Open);
+    let master = file::open(CWD, "/dev/ptmx", OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+    pty::unlock(&master).unwrap();
+    let terminal = File::from(pty::peer(&master).unwrap());
+    let before =
+        format!("{:?}", pty::make_raw(&terminal).map(|before| pty::restore(&terminal, &before).map(|()| before)));
+    let typing = File::from(file::dup(&master).unwrap());
+    let typist = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        (&typing).write_all(b"a\x10").unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        (&typing).write_all(b"\x11").unwrap();
+    });
+    assert_eq!(join(rig.attach(), Some(&terminal), &terminal, true), crate::Ended::Detached);
+    typist.join().unwrap();
+    let after =
+        format!("{:?}", pty::make_raw(&terminal).map(|before| pty::restore(&terminal, &before).map(|()| before)));
+    assert_eq!(before, after);
+    let mut session = rig.attach();
+    session.write(b"b\n").unwrap();
+    assert_eq!(collect(&mut session), (b"got ab\n".to_vec(), vec![], 0));
+    rig.end();
+}
+
+#[test]
+fn output_that_nobody_takes_ends_the_command_and_not_the_container() {
+    let mut rig = Rig::new("sleep 0.3; echo one; read line; exit 2", Stdin::Open);
+    let (drain, output) = event::pipe().unwrap();
+    drop(drain);
+    let session = rig.attach();
+    let ended = crate::interactive(
+        session,
+        &crate::Interaction {
+            stdin: None,
+            stdout: output.as_fd(),
+            stderr: output.as_fd(),
+            terminal: false,
+            proxy_signals: false,
+            detach_keys: crate::DetachKeys::none(),
+        },
+    );
+    assert!(matches!(ended, Err(ClientError::Output(_))), "{ended:?}");
+    let mut session = rig.attach();
+    session.write(b"\n").unwrap();
+    assert_eq!(collect(&mut session).2, 2);
+    rig.end();
+}
