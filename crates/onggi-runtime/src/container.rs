@@ -298,7 +298,7 @@ fn spawn(
 ) -> Result<i32> {
     let joining = !namespaces.join.is_empty() || namespaces.create & ns::TIME != 0;
     let request = CloneRequest {
-        flags: if joining { 0 } else { namespaces.create & !ns::CGROUP },
+        flags: if joining { 0 } else { namespaces.cloned() },
         cgroup: cgroup.filter(|_| !joining).map(AsFd::as_fd),
     };
     let clone = process::clone3(&request).map_err(Error::step("clone into the container's namespaces"))?;

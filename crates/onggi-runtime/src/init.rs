@@ -113,7 +113,7 @@ fn join_and_clone(job: &Job<'_>, cgroup: Option<&OwnedFd>) -> Outcome<Forked> {
         new_clocks(job.plan)?;
     }
     let parent = 0x8000;
-    let flags = (namespaces.create & !(ns::TIME | ns::CGROUP)) | parent;
+    let flags = (namespaces.cloned() & !ns::TIME) | parent;
     process::clone3(&CloneRequest { flags, cgroup: cgroup.map(AsFd::as_fd) }).during(|| "clone into the namespaces")
 }
 
@@ -151,6 +151,9 @@ fn go(mut job: Job<'_>, channel: &mut Channel) -> Outcome<Never> {
         become_root()?;
         // The change of user cleared it.
         prctl::die_with_parent().during(|| "tie the container to its maker")?;
+        if plan.namespaces.create & ns::IPC != 0 {
+            ns::unshare(ns::IPC).during(|| "make an ipc namespace")?;
+        }
     }
     prctl::set_dumpable(false).during(|| "stop being dumpable")?;
     process::set_session().during(|| "begin a session")?;

@@ -38,7 +38,8 @@ impl NamespacePlan {
                 Some(path) if !path.is_absolute() => {
                     return Err(Error::invalid(format!("{}.path", at()), "is not an absolute path"));
                 }
-                Some(path) if !path.exists() => {
+                // The link itself: whether what it leads to may be opened is asked when it is.
+                Some(path) if path.symlink_metadata().is_err() => {
                     return Err(Error::invalid(format!("{}.path", at()), format!("{} does not exist", path.display())));
                 }
                 Some(path) => plan.join.push((kind, path.clone())),
@@ -56,6 +57,15 @@ impl NamespacePlan {
     /// Whether its users are other than the caller's.
     pub(crate) fn maps_users(&self) -> bool {
         self.has(ns::USER)
+    }
+
+    /// What the first process is born in; the rest it makes itself.
+    ///
+    /// The root of a new cgroup namespace is the group that its maker is in, which the first process has yet to enter;
+    /// the message queues of a new ipc namespace belong to its maker's user, who has to be mapped.
+    pub(crate) fn cloned(&self) -> u64 {
+        let later = if self.create & ns::USER != 0 { ns::CGROUP | ns::IPC } else { ns::CGROUP };
+        self.create & !later
     }
 
     fn check_maps(&self) -> Result<()> {
