@@ -22,8 +22,12 @@ mod bootstrap;
 mod error;
 mod images;
 mod local;
+mod progress;
+mod pull;
+mod push;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod unpack;
 
 pub use archive::{ArchiveError, ArchiveFormat, ImportOptions, Loaded};
@@ -34,4 +38,8 @@ pub use local::history::HistoryEntry;
 pub use local::list::{Row, Summary};
 pub use local::prune::{PruneOptions, Pruned};
 pub use local::remove::{InUse, RemoveOptions, Removed};
+pub use progress::{Event, Phase, Progress};
+pub use pull::{PullOptions, Pulled};
+pub use push::{PushOptions, PushedImage};
+pub use transfer::TransferError;
 pub use unpack::Held;
