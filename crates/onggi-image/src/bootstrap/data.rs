@@ -6,7 +6,7 @@
 //! | glibc before 2.35 | the locale `C.UTF-8` |
 //! | glibc and whoever ends or traces threads | `libgcc_s.so.1` |
 //! | libtinfo, ncurses | descriptions of the usual terminals |
-//! | OpenSSL, GnuTLS | the certificates of authorities, OpenSSL's settings |
+//! | OpenSSL, GnuTLS | the certificates of authorities in one file, where OpenSSL looks for it; its settings |
 //! | libmagic | its magic |
 //! | `iconv` | the character sets of glibc |
 //! | `python3.N` | its standard library, without tests, graphics and what installs packages |
@@ -17,6 +17,7 @@
 use std::path::{Path, PathBuf};
 
 use super::gather::Gatherer;
+use super::tree::Node;
 use super::{BootstrapError, Reason};
 
 struct Rule {
@@ -30,18 +31,15 @@ const TERMINALS: [&str; 10] =
     ["ansi", "dumb", "linux", "screen", "screen-256color", "tmux", "tmux-256color", "vt100", "xterm", "xterm-256color"];
 const TERMINFO: [&str; 4] = ["/etc/terminfo", "/lib/terminfo", "/usr/lib/terminfo", "/usr/share/terminfo"];
 
-const RULES: [Rule; 4] = [
-    Rule {
-        when: &["libssl.so", "libgnutls.so", "openssl"],
-        paths: &[
-            "/etc/ssl/certs/ca-certificates.crt",
-            "/etc/ssl/cert.pem",
-            "/etc/ssl/openssl.cnf",
-            "/usr/lib/ssl/openssl.cnf",
-            "/etc/pki/tls/certs/ca-bundle.crt",
-            "/etc/pki/tls/openssl.cnf",
-        ],
-    },
+/// Where distributions keep the certificates of authorities in one file.
+const AUTHORITIES: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+const RULES: [Rule; 3] = [
     Rule { when: &["libmagic.so"], paths: &["/usr/lib/file/magic.mgc", "/usr/share/misc/magic.mgc"] },
     Rule { when: &["iconv"], paths: &["/usr/lib/*/gconv", "/usr/lib64/gconv", "/usr/lib/gconv"] },
     Rule {
@@ -89,6 +87,9 @@ pub(super) fn apply(gatherer: &mut Gatherer<'_>) -> Result<(), BootstrapError> {
         if name.starts_with("python3.") {
             python(gatherer, path, &name)?;
         }
+        if ["libssl.so", "libgnutls.so", "libcrypto.so"].iter().any(|start| name.starts_with(start)) {
+            authorities(gatherer, path, &name)?;
+        }
         if name == "libc.so.6" {
             glibc(gatherer, path)?;
         }
@@ -103,6 +104,29 @@ fn terminals(gatherer: &mut Gatherer<'_>, name: &str) -> Result<(), BootstrapErr
         }
     }
     Ok(())
+}
+
+/// The certificates, under the name that OpenSSL opens too: many distributions keep only one file each there.
+fn authorities(gatherer: &mut Gatherer<'_>, library: &Path, name: &str) -> Result<(), BootstrapError> {
+    let Some(file) = AUTHORITIES.iter().map(Path::new).find(|path| path.is_file()) else { return Ok(()) };
+    data(gatherer, file, name)?;
+    let failed = |source| BootstrapError::Read { path: library.to_owned(), source };
+    let Some(home) = openssl_home(&std::fs::read(library).map_err(failed)?) else { return Ok(()) };
+    data(gatherer, &home.join("openssl.cnf"), name)?;
+    let place = home.join("cert.pem");
+    if place.is_file() {
+        return data(gatherer, &place, name);
+    }
+    gatherer.tree.add(&place, Node::Symlink(file.to_owned()));
+    Ok(())
+}
+
+/// The directory that was built into a libcrypto.
+fn openssl_home(library: &[u8]) -> Option<PathBuf> {
+    const BEFORE: &[u8] = b"OPENSSLDIR: \"";
+    let start = library.windows(BEFORE.len()).position(|window| window == BEFORE)? + BEFORE.len();
+    let length = library[start..].iter().take(200).position(|byte| *byte == b'"')?;
+    std::str::from_utf8(&library[start..start + length]).ok().map(PathBuf::from)
 }
 
 fn python(gatherer: &mut Gatherer<'_>, program: &Path, name: &str) -> Result<(), BootstrapError> {

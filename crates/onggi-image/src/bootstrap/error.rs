@@ -12,11 +12,11 @@ use crate::ImageError;
 #[derive(Debug, thiserror::Error)]
 pub enum BootstrapError {
     /// No program is called so.
-    #[error("no program `{name}` in {}", list(searched))]
+    #[error("no program `{name}`{}", if searched.is_empty() { String::new() } else { format!(" in {}", list(searched)) })]
     NoProgram {
         /// What was asked for.
         name: String,
-        /// Where it was looked for.
+        /// Where it was looked for; nowhere else if it is a path.
         searched: Vec<PathBuf>,
     },
     /// A file is executable and yet nothing that a kernel starts.

@@ -163,8 +163,10 @@ impl<'s> Gatherer<'s> {
     }
 
     fn program(&mut self, name: &str) -> Result<(), BootstrapError> {
-        let path = look_up(name, self.search)
-            .ok_or_else(|| BootstrapError::NoProgram { name: name.into(), searched: self.search.to_vec() })?;
+        let path = look_up(name, self.search).ok_or_else(|| {
+            let searched = if name.contains('/') { Vec::new() } else { self.search.to_vec() };
+            BootstrapError::NoProgram { name: name.into(), searched }
+        })?;
         if path.is_dir() {
             self.directory(&path, Reason::Asked, &|_| true)?;
             return Ok(());

@@ -151,6 +151,34 @@ fn programs_come_with_exactly_what_they_load() {
 }
 
 #[test]
+fn without_a_busybox_it_is_the_usual_programs() {
+    if !can("sh") {
+        return;
+    }
+    let place = Place::new();
+    let name = Reference::parse("made").unwrap();
+    let request = BootstrapRequest { name, source: BootstrapSource::Default, search: Vec::new(), latest: None };
+    place.images.seal_tree(&request, gather::usual(&search_path(&[])).unwrap()).unwrap();
+    let script = "for word in b a; do echo $word; done | sort | head -n 1 | tr a x; find /etc -name passwd | xargs ls";
+    assert_eq!(place.inside(&["/bin/sh", "-c", script]), "x\n/etc/passwd\n");
+}
+
+#[test]
+fn programs_with_tls_know_whom_to_trust() {
+    let authorities = Path::new("/etc/ssl/certs/ca-certificates.crt").exists();
+    if !authorities || !can("openssl") {
+        return;
+    }
+    let place = Place::new();
+    place.programs(&["openssl", "sh"]).unwrap();
+    // OPENSSLDIR: "/usr/lib/ssl"
+    let home = place.inside(&["/usr/bin/openssl", "version", "-d"]);
+    let file = format!("{}/cert.pem", home.split('"').nth(1).unwrap());
+    let subject = place.inside(&["/usr/bin/openssl", "x509", "-in", &file, "-noout", "-subject"]);
+    assert!(subject.starts_with("subject="), "{subject}");
+}
+
+#[test]
 fn the_same_again_is_the_same_image() {
     let (one, two) = (Place::new(), Place::new());
     let first = one.programs(&["sh", "ls"]).unwrap();
@@ -250,6 +278,7 @@ fn what_cannot_be_taken_is_named() {
     let text = |result: Result<Bootstrapped, BootstrapError>| result.unwrap_err().to_string();
     let missing = text(place.programs(&["sh", "no-such-program"]));
     assert!(missing.starts_with("no program `no-such-program` in /usr/local/sbin, "), "{missing}");
+    assert_eq!(text(place.programs(&["./no-such-program"])), "no program `./no-such-program`");
     let data = place.file("data", "just text", 0o755);
     assert!(text(place.programs(&[data.to_str().unwrap()])).ends_with("is neither an ELF program nor a script"));
     let script = place.file("script", "#!/no/such/shell\n", 0o755);

@@ -93,8 +93,8 @@ impl Tree {
         Ok(at)
     }
 
-    /// Takes the directory `path` of this machine with everything below it that `wanted` lets through; devices and
-    /// sockets are left out.
+    /// Takes the directory `path` of this machine with everything below it that `wanted` lets through, and the files
+    /// that links in it lead to; devices and sockets are left out. The files below it.
     pub(super) fn take_all(
         &mut self,
         path: &Path,
@@ -115,8 +115,10 @@ impl Tree {
                     self.put(&path, Node::Directory { mode: metadata.mode() & 0o7777 });
                     below.push(path);
                 } else if metadata.is_symlink() {
-                    let target = path.read_link().map_err(failed)?;
-                    self.put(&path, Node::Symlink(target));
+                    self.put(&path, Node::Symlink(path.read_link().map_err(failed)?));
+                    if path.is_file() {
+                        self.take(&path)?;
+                    }
                 } else if metadata.is_file() {
                     self.put(&path, Node::Host(HostFile::new(&path, &metadata)?));
                     files.push(path);
