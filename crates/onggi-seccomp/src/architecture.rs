@@ -57,8 +57,7 @@ impl Architecture {
 
     /// The number of the system call `name`, as it stands in `seccomp_data.nr`.
     pub fn number(self, name: &str) -> Option<u32> {
-        let number = syscalls::number(self, name)?;
-        Some(if self == Self::X32 { number | X32_BIT } else { number })
+        syscalls::Known::find(name)?.number(self)
     }
 
     /// `AUDIT_ARCH_*`, as it stands in `seccomp_data.arch`.

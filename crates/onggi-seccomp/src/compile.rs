@@ -4,7 +4,7 @@ use onggi_oci::runtime::{Arch, LinuxSeccomp, LinuxSeccompFilterFlag};
 
 use crate::architecture::X32_BIT;
 use crate::policy::Rules;
-use crate::program::{self, answer};
+use crate::program::{self, Outcome};
 use crate::{Action, Architecture, Error, Instruction, Result};
 
 const TSYNC: u32 = 1 << 0;
@@ -43,7 +43,7 @@ pub fn compile(profile: &LinuxSeccomp, native: Architecture) -> Result<Program> 
     let mut warnings: Vec<String> =
         rules.unknown.iter().map(|name| format!("seccomp: no system call is named `{name}`")).collect();
     let architectures = architectures(profile, native, &mut warnings);
-    let sections = sections(profile, &rules, &architectures);
+    let sections = sections(&rules, &architectures);
     Ok(Program { instructions: program::link(sections)?, flags: flags(profile, notify), notify, warnings })
 }
 
@@ -60,41 +60,21 @@ fn architectures(profile: &LinuxSeccomp, native: Architecture, warnings: &mut Ve
     family.filter(|one| *one == native || named.contains(&one.to_oci())).collect()
 }
 
-type Sections = Vec<(u32, Vec<Instruction>)>;
-
-fn sections(profile: &LinuxSeccomp, rules: &Rules<'_>, architectures: &[Architecture]) -> Sections {
-    let runs = |architecture: Architecture, from| {
-        program::runs(&rules.policy(architecture), from, last_known(profile, rules, architecture))
-    };
+fn sections(rules: &Rules<'_>, architectures: &[Architecture]) -> Vec<(u32, Vec<Instruction>)> {
+    let x32 = architectures.contains(&Architecture::X32).then(|| rules.policy(Architecture::X32));
     let section = |&architecture: &Architecture| {
-        let mut all = runs(architecture, 0);
+        let policy = rules.policy(architecture);
+        let mut runs = program::runs(&policy, 0);
         // x32 shares its audit number with x86_64 and is told by a bit in the number.
-        match architecture {
-            Architecture::X86_64 if architectures.contains(&Architecture::X32) => {
-                all.extend(runs(Architecture::X32, X32_BIT));
-            }
-            Architecture::X86_64 => all.push((X32_BIT, vec![answer(Action::KILL_PROCESS)])),
+        match (architecture, &x32) {
+            (Architecture::X86_64, Some(x32)) => runs.extend(program::runs(x32, X32_BIT)),
+            (Architecture::X86_64, None) => runs.push((X32_BIT, Outcome::Answer(Action::KILL_PROCESS))),
             _ => {}
         }
-        (architecture.audit(), program::section(&all))
+        (architecture.audit(), program::section(&runs))
     };
     architectures.iter().filter(|&&one| one != Architecture::X32).map(section).collect()
 }
-
-/// The largest number that the profile names; above it are calls that its author has never heard of.
-///
-/// None where those are let pass or told `ENOSYS` anyway.
-fn last_known(profile: &LinuxSeccomp, rules: &Rules<'_>, architecture: Architecture) -> Option<u32> {
-    if rules.default.lets_pass() || rules.default == Action::NO_SUCH_CALL {
-        return None;
-    }
-    let names = profile.syscalls().iter().flatten().flat_map(|rule| rule.names());
-    // 32-bit ARM has a few calls of its own far above those that are numbered in order.
-    names.filter_map(|name| architecture.number(name)).filter(|number| number & !X32_BIT < ARM_PRIVATE).max()
-}
-
-/// `__ARM_NR_BASE`.
-const ARM_PRIVATE: u32 = 0x000f_0000;
 
 fn flags(profile: &LinuxSeccomp, notify: bool) -> u32 {
     use LinuxSeccompFilterFlag as F;

@@ -1,9 +1,9 @@
 //! A profile as rules by number, for one architecture.
 
-use std::collections::BTreeMap;
-
 use onggi_oci::runtime::{LinuxSeccomp, LinuxSeccompArg, LinuxSeccompOperator, LinuxSyscall};
 
+use crate::architecture::X32_BIT;
+use crate::syscalls::Known;
 use crate::{Action, Architecture, Error, Result, syscalls};
 
 /// What a filter does for one architecture.
@@ -11,8 +11,10 @@ use crate::{Action, Architecture, Error, Result, syscalls};
 pub(crate) struct Policy {
     pub(crate) architecture: Architecture,
     pub(crate) default: Action,
-    /// What is done for a call, by its number.
-    pub(crate) calls: BTreeMap<u32, Call>,
+    /// What is done for a call, sorted by its number.
+    pub(crate) calls: Vec<(u32, Call)>,
+    /// The largest number that the profile names, where one above it is to be answered with `ENOSYS`.
+    pub(crate) last_known: Option<u32>,
 }
 
 /// What is done for one call: the first alternative that fits, or `otherwise`.
@@ -48,16 +50,16 @@ pub(crate) enum Test {
     MaskedEqual { mask: u64, value: u64 },
 }
 
-/// A profile's rules before they are for any architecture: checked, with what does nothing left out.
+/// A profile's rules before they are for any architecture, checked.
 pub(crate) struct Rules<'a> {
-    pub(crate) default: Action,
-    rules: Vec<Rule<'a>>,
+    default: Action,
+    rules: Vec<Rule>,
     /// Names that no architecture knows; all runtimes pass over them, as a profile may be newer than its reader.
     pub(crate) unknown: Vec<&'a str>,
 }
 
-struct Rule<'a> {
-    names: &'a [String],
+struct Rule {
+    names: Vec<Known>,
     action: Action,
     /// Each a way in which the rule can fit; one without conditions if the rule has none.
     alternatives: Vec<Vec<Condition>>,
@@ -69,17 +71,9 @@ impl<'a> Rules<'a> {
         if default.is_notify() {
             return Err(Error::Notify { what: "the default action" });
         }
-        let mut rules = Vec::new();
         let mut unknown = Vec::new();
-        for rule in profile.syscalls().as_deref().unwrap_or_default() {
-            let rule = Rule::parse(rule)?;
-            unknown.extend(rule.names.iter().map(String::as_str).filter(|name| !syscalls::is_known(name)));
-            // A rule that says what is done anyway is no rule: it does not come before others for the same call.
-            if rule.action != default {
-                rules.push(rule);
-            }
-        }
-        Ok(Self { default, rules, unknown })
+        let rules = profile.syscalls().iter().flatten().map(|rule| Rule::parse(rule, &mut unknown));
+        Ok(Self { default, rules: rules.collect::<Result<_>>()?, unknown })
     }
 
     /// Whether somebody must listen.
@@ -88,62 +82,93 @@ impl<'a> Rules<'a> {
     }
 
     pub(crate) fn policy(&self, architecture: Architecture) -> Policy {
-        let mut policy = Policy { architecture, default: self.default, calls: BTreeMap::new() };
-        for rule in &self.rules {
-            for name in rule.names {
-                if let Some(number) = architecture.number(name) {
-                    policy.add(number, rule.action, &rule.alternatives);
-                }
-                if let Some((through, number)) = syscalls::multiplexed(architecture, name)
-                    && rule.alternatives.iter().all(Vec::is_empty)
-                    && let Some(through) = architecture.number(through)
-                {
-                    let condition = Condition { argument: 0, test: Test::Equal(number) };
-                    policy.add(through, rule.action, &[vec![condition]]);
-                }
-            }
+        let numbered = |rule: &Rule, name: &Known| name.number(architecture).filter(|_| rule.action != self.default);
+        let names = self.rules.iter().flat_map(|rule| rule.names.iter().map(move |name| (rule, name)));
+        // A rule that says what is done anyway is no rule: it does not come before others for the same call.
+        let mut words: Vec<(u32, Word<'_>)> =
+            names.clone().filter_map(|(rule, name)| Some((numbered(rule, name)?, Word::Rule(rule)))).collect();
+        words.extend(names.clone().filter_map(|(rule, name)| self.through_another(architecture, rule, *name)));
+        // Stable, so that of several rules for a call the first stays the first.
+        words.sort_by_key(|(number, _)| *number);
+        let calls = words.chunk_by(|one, next| one.0 == next.0);
+        let calls = calls.map(|words| (words[0].0, Call::decide(words.iter().map(|(_, word)| word), self.default)));
+        Policy {
+            architecture,
+            default: self.default,
+            calls: calls.collect(),
+            last_known: self.last_known(architecture, names.map(|(_, name)| *name)),
         }
-        policy
+    }
+
+    /// The rule for a call that can be reached through another one's first argument.
+    fn through_another(&self, architecture: Architecture, rule: &Rule, name: Known) -> Option<(u32, Word<'_>)> {
+        let (through, number) = syscalls::multiplexed(architecture, name.name())?;
+        let applies = rule.action != self.default && rule.alternatives.iter().all(Vec::is_empty);
+        let condition = Condition { argument: 0, test: Test::Equal(number) };
+        applies.then_some((architecture.number(through)?, Word::If(condition, rule.action)))
+    }
+
+    /// Above it are calls that the profile's author has never heard of; none where those are let pass, or told
+    /// `ENOSYS` anyway.
+    fn last_known(&self, architecture: Architecture, names: impl Iterator<Item = Known>) -> Option<u32> {
+        if self.default.lets_pass() || self.default == Action::NO_SUCH_CALL {
+            return None;
+        }
+        // 32-bit ARM has a few calls of its own far above those that are numbered in order.
+        names.filter_map(|name| name.number(architecture)).filter(|number| number & !X32_BIT < ARM_PRIVATE).max()
     }
 }
 
-impl Policy {
-    /// A rule without conditions decides for its call, wherever it stands among those with conditions; of several
-    /// that decide the first does.
-    fn add(&mut self, number: u32, action: Action, alternatives: &[Vec<Condition>]) {
-        let fresh = Call { alternatives: Vec::new(), otherwise: self.default };
-        let call = self.calls.entry(number).or_insert(fresh);
-        for conditions in alternatives {
-            if call.is_decided(self.default) {
-                return;
-            }
-            if conditions.is_empty() {
-                *call = Call { alternatives: Vec::new(), otherwise: action };
-            } else {
-                call.alternatives.push(Alternative { conditions: conditions.clone(), action });
-            }
-        }
-    }
+/// `__ARM_NR_BASE`.
+const ARM_PRIVATE: u32 = 0x000f_0000;
+
+/// What one rule says about one call.
+enum Word<'a> {
+    Rule(&'a Rule),
+    If(Condition, Action),
 }
 
 impl Call {
-    fn is_decided(&self, default: Action) -> bool {
-        self.otherwise != default
+    /// A rule without conditions decides for its call, wherever it stands among those with conditions; of several
+    /// that decide the first does.
+    fn decide<'a>(words: impl Iterator<Item = &'a Word<'a>>, default: Action) -> Self {
+        let mut alternatives = Vec::new();
+        for word in words {
+            match *word {
+                Word::If(condition, action) => alternatives.push(Alternative { conditions: vec![condition], action }),
+                Word::Rule(&Rule { ref alternatives, action, .. }) if alternatives.iter().any(Vec::is_empty) => {
+                    return Self { alternatives: Vec::new(), otherwise: action };
+                }
+                Word::Rule(rule) => alternatives.extend(
+                    rule.alternatives
+                        .iter()
+                        .map(|conditions| Alternative { conditions: conditions.clone(), action: rule.action }),
+                ),
+            }
+        }
+        Self { alternatives, otherwise: default }
     }
 }
 
-impl<'a> Rule<'a> {
-    fn parse(rule: &'a LinuxSyscall) -> Result<Self> {
-        let names = rule.names().as_slice();
-        let Some(first) = names.first() else { return Err(Error::NoNames) };
+impl Rule {
+    /// Names that nobody knows go to `unknown`.
+    fn parse<'a>(rule: &'a LinuxSyscall, unknown: &mut Vec<&'a str>) -> Result<Self> {
+        let Some(first) = rule.names().first() else { return Err(Error::NoNames) };
         let action = Action::parse(rule.action(), rule.errno_ret())?;
         // The supervisor would have to write in order to let itself write.
-        if action.is_notify() && names.iter().any(|name| name == "write") {
+        if action.is_notify() && rule.names().iter().any(|name| name == "write") {
             return Err(Error::Notify { what: "the action for `write`" });
         }
         let conditions = rule.args().as_deref().unwrap_or_default();
         let conditions: Vec<Condition> =
             conditions.iter().map(|arg| Condition::parse(arg, first)).collect::<Result<_>>()?;
+        let mut names = Vec::with_capacity(rule.names().len());
+        for name in rule.names() {
+            match Known::find(name) {
+                Some(known) => names.push(known),
+                None => unknown.push(name),
+            }
+        }
         Ok(Self { names, action, alternatives: alternatives(conditions) })
     }
 }

@@ -1,7 +1,5 @@
 //! Classic BPF: the instructions that a filter is made of, and the tree that finds a call by its number.
 
-use std::collections::BTreeMap;
-
 use crate::policy::{Call, Condition, Policy, Test};
 use crate::{Action, Error, Result};
 
@@ -41,7 +39,8 @@ type Block = Vec<Instruction>;
 pub(crate) fn link(sections: Vec<(u32, Block)>) -> Result<Vec<Instruction>> {
     let mut program = vec![plain(LOAD, ARCHITECTURE)];
     for (audit, section) in sections {
-        program.extend(if_else(JUMP_EQUAL, audit, section, Vec::new()));
+        program.extend(skip_unless(JUMP_EQUAL, audit, section.len()));
+        program.extend(section);
     }
     // A calling convention that the profile does not know has other calls behind the same numbers.
     program.push(answer(Action::KILL_PROCESS));
@@ -51,39 +50,67 @@ pub(crate) fn link(sections: Vec<(u32, Block)>) -> Result<Vec<Instruction>> {
     Ok(program)
 }
 
-/// The section of an architecture: loads the number and decides by its run.
-pub(crate) fn section(runs: &[(u32, Block)]) -> Block {
-    let mut section = vec![plain(LOAD, NUMBER)];
-    section.extend(tree(runs));
-    section
+/// What is done for a run of numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome<'a> {
+    /// This, whatever the arguments are.
+    Answer(Action),
+    /// It depends on the arguments; and whether only their low halves count.
+    Judge(&'a Call, bool),
 }
 
-/// The numbers from `from` on as runs with the same outcome, each by its first number. Numbers above `last_known`
-/// that no rule names are no calls.
-pub(crate) fn runs(policy: &Policy, from: u32, last_known: Option<u32>) -> Vec<(u32, Block)> {
+/// The section of an architecture: loads the number and decides by its run.
+pub(crate) fn section(runs: &[(u32, Outcome<'_>)]) -> Block {
+    // Written from its end, where the distance of every jump is known when its turn comes.
+    let mut backwards = Vec::with_capacity(4 * runs.len());
+    tree(runs, &mut backwards);
+    backwards.push(plain(LOAD, NUMBER));
+    backwards.reverse();
+    backwards
+}
+
+/// The numbers from `from` on as runs with the same outcome, each by its first number.
+pub(crate) fn runs(policy: &Policy, from: u32) -> Vec<(u32, Outcome<'_>)> {
     let short = policy.architecture.has_short_arguments();
-    let mut runs: BTreeMap<u32, Block> = policy.calls.iter().map(|(&nr, call)| (nr, judge(call, short))).collect();
-    let unnamed = |number: u32| {
-        let known = last_known.is_none_or(|last| number <= last);
-        vec![answer(if known { policy.default } else { Action::NO_SUCH_CALL })]
+    let named = |call| match call {
+        &Call { ref alternatives, otherwise } if alternatives.is_empty() => Outcome::Answer(otherwise),
+        call => Outcome::Judge(call, short),
     };
-    let after = policy.calls.keys().chain(&last_known).filter_map(|number| number.checked_add(1));
-    for start in std::iter::once(from).chain(after) {
-        runs.entry(start).or_insert_with(|| unnamed(start));
-    }
-    let mut runs: Vec<(u32, Block)> = runs.into_iter().collect();
+    let unnamed = |number: u32| {
+        let known = policy.last_known.is_none_or(|last| number <= last);
+        Outcome::Answer(if known { policy.default } else { Action::NO_SUCH_CALL })
+    };
+    // Behind each call that is named the next run begins; where the next one is named too it is at the same place and
+    // comes after.
+    let numbers = policy.calls.iter().map(|(number, _)| *number).chain(policy.last_known);
+    let beginnings = numbers.filter_map(|number| number.checked_add(1));
+    let mut runs: Vec<(u32, Outcome<'_>)> = vec![(from, unnamed(from))];
+    runs.extend(beginnings.map(|start| (start, unnamed(start))));
+    runs.extend(policy.calls.iter().map(|(number, call)| (*number, named(call))));
+    runs.sort_by_key(|(start, _)| *start);
+    runs.dedup_by(|next, before| {
+        next.0 == before.0 && {
+            before.1 = next.1;
+            true
+        }
+    });
     runs.dedup_by(|next, before| next.1 == before.1);
     runs
 }
 
 /// A balanced search for the run that holds the number.
-fn tree(runs: &[(u32, Block)]) -> Block {
+fn tree(runs: &[(u32, Outcome<'_>)], backwards: &mut Block) {
     match runs {
-        [] => Vec::new(),
-        [(_, block)] => block.clone(),
+        [] => {}
+        [(_, Outcome::Answer(action))] => backwards.push(answer(*action)),
+        [(_, Outcome::Judge(call, short))] => backwards.extend(judge(call, *short).into_iter().rev()),
         _ => {
             let (left, right) = runs.split_at(runs.len() / 2);
-            if_else(JUMP_NOT_LESS, right[0].0, tree(right), tree(left))
+            tree(right, backwards);
+            let before = backwards.len();
+            tree(left, backwards);
+            let skipped = backwards.len() - before;
+            backwards.extend(skip_if(JUMP_NOT_LESS, right[0].0, skipped).into_iter().rev());
         }
     }
 }
@@ -220,23 +247,16 @@ fn jump(code: u16, k: u32, then: To, otherwise: To) -> Step {
     Step::Jump { code, k, then, otherwise }
 }
 
-/// `then` where the comparison with `k` holds, `otherwise` where not. Distances in comparisons end at 255; a longer
-/// block is reached by a jump of its own.
-fn if_else(code: u16, k: u32, then: Block, otherwise: Block) -> Block {
-    let mut block = match u8::try_from(otherwise.len()) {
-        Ok(distance) if otherwise.is_empty() => {
-            debug_assert_eq!(distance, 0);
-            skip_unless(code, k, then.len())
-        }
-        Ok(distance) => vec![Instruction { code, jt: distance, jf: 0, k }],
-        Err(_) => vec![Instruction { code, jt: 0, jf: 1, k }, plain(JUMP, long(otherwise.len()))],
-    };
-    block.extend(otherwise);
-    block.extend(then);
-    block
+/// Passes over `length` instructions if the comparison holds. Distances in comparisons end at 255; a longer block is
+/// passed by a jump of its own.
+fn skip_if(code: u16, k: u32, length: usize) -> Block {
+    match u8::try_from(length) {
+        Ok(jt) => vec![Instruction { code, jt, jf: 0, k }],
+        Err(_) => vec![Instruction { code, jt: 0, jf: 1, k }, plain(JUMP, long(length))],
+    }
 }
 
-/// A comparison that goes on if it holds and passes over `length` instructions if not.
+/// Passes over `length` instructions unless the comparison holds.
 fn skip_unless(code: u16, k: u32, length: usize) -> Block {
     match u8::try_from(length) {
         Ok(jf) => vec![Instruction { code, jt: 0, jf, k }],

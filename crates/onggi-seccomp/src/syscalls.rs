@@ -1,38 +1,43 @@
 //! Numbers of system calls by name.
 
-mod aarch64;
-mod arm;
-mod i386;
-mod x32;
-mod x86_64;
+mod table;
 
 use crate::Architecture;
+use crate::architecture::X32_BIT;
+use table::{NO, TABLE};
 
-/// The number of `name`, for x32 without the bit that marks it.
-pub(crate) fn number(architecture: Architecture, name: &str) -> Option<u32> {
-    let table = table(architecture);
-    table.binary_search_by_key(&name, |(name, _)| name).ok().map(|at| table[at].1)
-}
+/// A system call that some architecture has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known(&'static (&'static str, [u32; 5]));
 
-fn table(architecture: Architecture) -> &'static [(&'static str, u32)] {
-    match architecture {
-        Architecture::X86_64 => x86_64::TABLE,
-        Architecture::X86 => i386::TABLE,
-        Architecture::X32 => x32::TABLE,
-        Architecture::Aarch64 => aarch64::TABLE,
-        Architecture::Arm => arm::TABLE,
+impl Known {
+    /// The call of this name.
+    pub(crate) fn find(name: &str) -> Option<Self> {
+        TABLE.binary_search_by_key(&name, |(name, _)| name).ok().map(|at| Self(&TABLE[at]))
     }
-}
 
-/// Whether any architecture knows `name`.
-pub(crate) fn is_known(name: &str) -> bool {
-    use Architecture::{Aarch64, Arm, X32, X86, X86_64};
-    [X86_64, X86, X32, Aarch64, Arm].into_iter().any(|architecture| number(architecture, name).is_some())
+    pub(crate) fn name(self) -> &'static str {
+        self.0.0
+    }
+
+    /// Its number, as it stands in `seccomp_data.nr`.
+    pub(crate) fn number(self, architecture: Architecture) -> Option<u32> {
+        let [x86_64, x86, x32, aarch64, arm] = self.0.1;
+        let number = match architecture {
+            Architecture::X86_64 => x86_64,
+            Architecture::X86 => x86,
+            Architecture::X32 if x32 == NO => NO,
+            Architecture::X32 => x32 | X32_BIT,
+            Architecture::Aarch64 => aarch64,
+            Architecture::Arm => arm,
+        };
+        (number != NO).then_some(number)
+    }
 }
 
 /// The names and numbers of an architecture, sorted by name; for tests that go through all of them.
 pub fn all(architecture: Architecture) -> impl Iterator<Item = (&'static str, u32)> {
-    table(architecture).iter().filter_map(move |(name, _)| Some((*name, architecture.number(name)?)))
+    TABLE.iter().filter_map(move |row| Some((row.0, Known(row).number(architecture)?)))
 }
 
 /// How 32-bit x86 reached calls before Linux 4.3: through one call with the wanted one in its first argument.
