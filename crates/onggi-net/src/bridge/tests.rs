@@ -218,6 +218,30 @@ fn wait_for(mut condition: impl FnMut() -> bool) {
     panic!("it did not come to that");
 }
 
+/// As a `kill -9` between any two steps of making the bridge leaves it.
+#[test]
+fn what_a_crash_left_half_made_is_finished() {
+    on_a_host(|| {
+        let host = Host::new();
+        let whole = host.bridge.attach(namespace().as_fd(), &id(1)).unwrap();
+        let alias = format!("ip link set onggi0 alias '{}'", host.bridge.owner);
+        let steps = ["ip link del onggi0; nft delete table inet onggi", "ip link add onggi0 type bridge", &alias];
+        for done in 1..=steps.len() {
+            steps[..done].iter().for_each(|step| drop(text("sh", &["-c", step])));
+            let container = namespace();
+            let attachment = host.bridge.attach(container.as_fd(), &id(1)).unwrap();
+            assert_eq!(attachment, whole, "after {done} steps");
+            inside(&container, || assert!(pings(&attachment.gateway.to_string()), "after {done} steps"));
+            assert!(text("nft", &["list", "ruleset"]).contains("masquerade"));
+            assert_eq!(json("ip", &["-j", "link", "show", "type", "bridge"]).as_array().unwrap().len(), 1);
+        }
+        text("ip", &["link", "set", "onggi0", "down"]);
+        let container = namespace();
+        host.bridge.attach(container.as_fd(), &id(1)).unwrap();
+        inside(&container, || assert!(pings(&whole.gateway.to_string())));
+    });
+}
+
 #[test]
 fn fifty_at_once_share_one_bridge() {
     on_a_host(|| {
