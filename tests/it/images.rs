@@ -1,6 +1,6 @@
 //! Images without a registry: archives in and out, names, what other tools say of the store.
 
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -51,7 +51,7 @@ fn an_image_in_use_stays() {
     let onggi = with_busybox();
     onggi.run(["run", "-d", "--name", "box", "--network", "none", "bb", "sleep", "1000"]).ok().unwrap();
     let refused = onggi.run(["rmi", "bb"]);
-    assert!(refused.code == 1 && refused.stderr.contains("in use"), "{refused:?}");
+    assert!(refused.code == 1 && refused.stderr.contains("uses it"), "{refused:?}");
     onggi.run(["image", "prune", "-a", "-f"]).ok().unwrap();
     assert_eq!(onggi.run(["exec", "box", "echo", "here"]).stdout, "here\n");
     assert_eq!(say(&onggi, "bb"), "runs\n");
@@ -99,7 +99,7 @@ fn what_onggi_saves_others_load() {
         captured(command.args(words))
     };
     podman(&["load", "-q", "-i", archive.to_str().unwrap()]).unwrap();
-    let ran = podman(&["run", "--rm", "--network", "none", "bb:latest", "echo", "runs"]);
+    let ran = podman(&["run", "--rm", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096", "--network", "none", "bb:latest", "echo", "runs"]);
     let removed = podman(&["rmi", "-a", "-f"]);
     assert_eq!(ran.unwrap(), "runs\n");
     removed.unwrap();

@@ -26,6 +26,9 @@ use crate::error::{Error, Result};
 /// What docker exits with when a command line means nothing.
 const USAGE: u8 = 125;
 
+/// What a command that cannot be executed exits with.
+const CANNOT_EXECUTE: u8 = 126;
+
 /// Names under which the binary is the low-level runtime.
 const RUNTIME_NAMES: [&str; 2] = ["runc", "onggi-runtime"];
 
@@ -77,9 +80,10 @@ fn failure(command: &Command, error: &Error) -> u8 {
     match command {
         Command::Run(_) | Command::Create(_) => error.exit_code(),
         Command::Container(ContainerCommand::Run(_) | ContainerCommand::Create(_)) => error.exit_code(),
-        Command::Exec(_) | Command::Container(ContainerCommand::Exec(_)) => match error.exit_code() {
-            USAGE => 1,
-            code => code,
+        Command::Exec(_) | Command::Container(ContainerCommand::Exec(_)) => match error {
+            // The container runs and the command cannot be put into it.
+            Error::Engine(onggi_engine::Error::Monitor { .. }) => error.exit_code().max(CANNOT_EXECUTE),
+            _ => 1,
         },
         _ => 1,
     }

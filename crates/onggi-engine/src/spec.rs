@@ -47,8 +47,10 @@ pub(crate) fn build(record: &Record, dir: &Path, host: &Host) -> Result<Spec, Re
 fn hostname(record: &Record) -> Result<Option<String>, RequestError> {
     /// `__NEW_UTS_LEN`: the kernel takes no more.
     const LONGEST: usize = 64;
+    // It becomes a line of /etc/hosts.
+    let unfit = |c: char| c == '/' || c.is_whitespace() || c.is_control();
     match &record.hostname {
-        Some(name) if name.is_empty() || name.len() > LONGEST || name.contains(['/', '\0', '\n']) => {
+        Some(name) if name.is_empty() || name.len() > LONGEST || name.contains(unfit) => {
             Err(RequestError::Hostname(name.escape_debug().to_string()))
         }
         Some(name) => Ok(Some(name.clone())),

@@ -13,9 +13,9 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Takes the picture. Processes and cgroups count when `mark` occurs in their arguments or path.
+    /// Takes the picture. Mounts and processes count when `mark` occurs in them.
     pub fn now(mark: &str) -> Self {
-        Self { mounts: mounts(), links: links(), cgroups: cgroups(mark), processes: processes(mark) }
+        Self { mounts: mounts(mark), links: links(), cgroups: cgroups(), processes: processes(mark) }
     }
 
     /// What is here now and was not then, a line each; empty if nothing leaked.
@@ -29,10 +29,15 @@ impl Machine {
     }
 }
 
-fn mounts() -> BTreeSet<String> {
+/// Other tests mount too, elsewhere: an overlay of ours names its layers, which are in the scratch directory.
+fn mounts(mark: &str) -> BTreeSet<String> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     // Without the mount's own number, which a remount changes.
-    table.lines().map(|line| line.split_once(' ').map_or(line, |(_, rest)| rest).to_owned()).collect()
+    table
+        .lines()
+        .filter(|line| line.contains(mark))
+        .map(|line| line.split_once(' ').map_or(line, |(_, rest)| rest).to_owned())
+        .collect()
 }
 
 fn links() -> BTreeSet<String> {
@@ -43,21 +48,25 @@ fn names(dir: &Path) -> impl Iterator<Item = String> {
     std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name().to_string_lossy().into_owned())
 }
 
-fn cgroups(mark: &str) -> BTreeSet<PathBuf> {
-    let mut found = BTreeSet::new();
-    let mut pending = vec![PathBuf::from("/sys/fs/cgroup")];
-    while let Some(dir) = pending.pop() {
-        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                if path.to_string_lossy().contains(mark) {
-                    found.insert(path.clone());
-                }
-                pending.push(path);
-            }
-        }
-    }
-    found
+/// Cgroups of containers that no scratch store knows. Other tests run at the same time, so those that do have a
+/// container are theirs.
+fn cgroups() -> BTreeSet<PathBuf> {
+    let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
+    let tops = hierarchies.chain([PathBuf::from("/sys/fs/cgroup")]).map(|hierarchy| hierarchy.join("onggi"));
+    let groups = tops.flat_map(|top| std::fs::read_dir(top).into_iter().flatten().flatten());
+    groups
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter(|entry| !is_known(&entry.file_name().to_string_lossy()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// Whether a container of that id is in a scratch store.
+fn is_known(id: &str) -> bool {
+    names(&std::env::temp_dir()).filter(|name| name.starts_with(crate::onggi::PREFIX)).any(|scratch| {
+        let containers = std::env::temp_dir().join(scratch).join("data/containers");
+        ["", ".making", ".removing"].iter().any(|place| containers.join(place).join(id).exists())
+    })
 }
 
 fn processes(mark: &str) -> BTreeSet<String> {

@@ -12,6 +12,9 @@ use tempfile::TempDir;
 
 use crate::program::{captured, find, wait_until};
 
+/// Scratch directories' names begin with this. It is short, since a unix socket's path has little room.
+pub(crate) const PREFIX: &str = "og-";
+
 /// Who runs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum User {
@@ -91,8 +94,7 @@ impl Onggi {
     }
 
     fn make(binary: PathBuf, netns: Option<String>, user: User) -> Result<Self> {
-        // A unix socket's path has little room, and others must not be able to look in.
-        let dir = tempfile::Builder::new().prefix("og-").tempdir()?;
+        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
         let mut onggi = Self { binary, dir, netns, user };
         if let User::Ordinary(uid) | User::Subordinate(uid) = user {
             std::fs::write(onggi.subordinates(), format!("{uid}:100000:65536\n"))?;

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -27,6 +28,12 @@ impl Registry {
     /// Starts one that lets in only the user `user` with the password `secret`.
     pub fn start_guarded() -> Result<Option<Self>> {
         Self::start_with("auth:\n  htpasswd:\n    realm: tests\n    path: HTPASSWD\n")
+    }
+
+    /// Starts one that speaks TLS with this certificate and key (PEM files); `more` is further configuration.
+    pub fn start_secure(certificate: &Path, key: &Path, more: &str) -> Result<Option<Self>> {
+        let (certificate, key) = (certificate.display(), key.display());
+        Self::start_with(&format!("  tls:\n    certificate: {certificate}\n    key: {key}\n{more}"))
     }
 
     fn start_with(more: &str) -> Result<Option<Self>> {
