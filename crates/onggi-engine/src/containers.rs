@@ -11,7 +11,7 @@ mod recover;
 mod remove;
 mod start;
 
-use onggi_monitor::State;
+use onggi_monitor::{State, Status};
 
 use crate::error::Context;
 use crate::record::Record;
@@ -65,7 +65,8 @@ impl<'e> Containers<'e> {
         let dir = self.dir(id)?;
         let record = Record::load(&dir, id)?;
         let state = State::load(&dir).to(format!("read the state of container {}", id.short()))?;
-        if state.status.is_active() && self.recover(id)? {
+        let unfinished = state.status.is_active() || (record.auto_remove && state.status == Status::Exited);
+        if unfinished && self.recover(id)? {
             // With --rm, what a recovery leaves is nothing.
             let state = State::load(&self.dir(id)?).to(format!("read the state of container {}", id.short()))?;
             return Ok((record, state));

@@ -1,5 +1,6 @@
 //! Making a container.
 
+use onggi_fs::Root;
 use onggi_image::{Image, Images};
 use onggi_oci::image::Config;
 
@@ -48,8 +49,7 @@ impl Containers<'_> {
         record: &mut Record,
         (images, image): (&Images, &Image),
     ) -> Result<()> {
-        record.name = self.claim(request.name.as_ref(), &locked.id)?;
-        record.save(&locked.dir)?;
+        self.name(request.name.as_ref(), record, &locked.dir)?;
         for mount in &record.mounts {
             self.engine.provide(mount)?;
         }
@@ -66,25 +66,38 @@ impl Containers<'_> {
         names.sync().and_then(|()| layout::sync_dir(containers)).to("write the container to the disk")
     }
 
-    /// Claims the name asked for, or one that is free.
-    fn claim(self, wanted: Option<&Name>, id: &ContainerId) -> Result<Name> {
+    /// Claims the name asked for, or one that is free; each is in the record in `dir` before it is claimed, so that no
+    /// claim is left without somebody who knows of it.
+    fn name(self, wanted: Option<&Name>, record: &mut Record, dir: &Root) -> Result<()> {
         let names = Names::open(&self.engine.containers).to("open the names of containers")?;
-        if let Some(name) = wanted {
-            return match names.claim(name, id).to(format!("claim the name `{name}`"))? {
-                Ok(()) => Ok(name.clone()),
-                Err(owner) => Err(Error::NameTaken { name: name.clone(), owner }),
-            };
-        }
         let mut attempt = 0;
         loop {
-            let seed = onggi_sys::random::bytes().to("choose a name")?;
-            let name: Name = defaults::words::name(seed, attempt).parse()?;
-            if names.claim(&name, id).to(format!("claim the name `{name}`"))?.is_ok() {
-                return Ok(name);
+            record.name = match wanted {
+                Some(name) => name.clone(),
+                None => invented(attempt)?,
+            };
+            record.save(dir)?;
+            match names.claim(&record.name, &record.id).to(format!("claim the name `{}`", record.name))? {
+                Ok(()) => return Ok(()),
+                Err(owner) if wanted.is_some() && self.is_there(&owner) => {
+                    return Err(Error::NameTaken { name: record.name.clone(), owner });
+                }
+                Err(_) => attempt += 1,
             }
-            attempt += 1;
         }
     }
+}
+
+impl Containers<'_> {
+    /// Whether `id` is still there after a look at it: one with --rm whose monitor was killed goes then.
+    fn is_there(self, id: &ContainerId) -> bool {
+        !matches!(self.known(id), Err(Error::NoSuchContainer(_))) || self.is_anywhere(id)
+    }
+}
+
+fn invented(attempt: u32) -> Result<Name> {
+    let seed = onggi_sys::random::bytes().to("choose a name")?;
+    Ok(defaults::words::name(seed, attempt).parse()?)
 }
 
 /// The record of a container of `request`, checked as far as that goes without doing anything.

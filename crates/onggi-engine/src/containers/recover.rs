@@ -31,15 +31,28 @@ impl Containers<'_> {
 
 /// Sees to it that the container in `locked` does not run: with its lock in our hand it has no monitor.
 ///
-/// Hands the lock back unless the container is gone.
+/// Hands the lock back unless the container was to go away at its end, and has.
 pub(super) fn settle(engine: &Engine, locked: Locked) -> Result<Option<Locked>> {
     let id = &locked.id;
     let state = State::load(&locked.dir).to(format!("read the state of container {}", id.short()))?;
-    if !state.status.is_active() {
+    if state.status == Status::Created {
         return Ok(Some(locked));
     }
-    release(engine, id)?;
-    let ended = State {
+    if state.status.is_active() {
+        release(engine, id)?;
+        let ended = ended(state);
+        ended.save(&locked.dir, Durability::Durable).to(format!("write the state of container {}", id.short()))?;
+    }
+    if Record::load(&locked.dir, id).is_ok_and(|record| record.auto_remove) {
+        remove::remove_locked(engine, locked, true)?;
+        return Ok(None);
+    }
+    Ok(Some(locked))
+}
+
+/// The state of a container whose monitor was killed in `state`.
+fn ended(state: State) -> State {
+    State {
         status: Status::Exited,
         monitor: None,
         pid: None,
@@ -48,13 +61,7 @@ pub(super) fn settle(engine: &Engine, locked: Locked) -> Result<Option<Locked>> 
         finished_at: Some(now()),
         network: None,
         ..state
-    };
-    ended.save(&locked.dir, Durability::Durable).to(format!("write the state of container {}", id.short()))?;
-    if Record::load(&locked.dir, id).is_ok_and(|record| record.auto_remove) {
-        remove::remove_locked(engine, locked, true)?;
-        return Ok(None);
     }
-    Ok(Some(locked))
 }
 
 fn account() -> Account {

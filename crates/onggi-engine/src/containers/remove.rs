@@ -33,8 +33,10 @@ impl Containers<'_> {
     /// [`Error::Running`] unless `force` is set; [`Error::Busy`] if another command works on it for seconds.
     pub fn remove(self, id: &ContainerId, options: RemoveContainer) -> Result<()> {
         self.sweep();
-        let locked = self.locked_stopped(id, options.force)?;
-        remove_locked(self.engine, locked, options.volumes)
+        match self.locked_stopped(id, options.force)? {
+            Some(locked) => remove_locked(self.engine, locked, options.volumes),
+            None => Ok(()),
+        }
     }
 
     /// Removes every container that does not run.
@@ -64,33 +66,39 @@ impl Containers<'_> {
         }
     }
 
-    /// The lock of a container that does not run; kills it before if `force` is set.
-    fn locked_stopped(self, id: &ContainerId, force: bool) -> Result<Locked> {
+    /// The lock of a container that does not run; kills it before if `force` is set. `None` if it went by itself.
+    fn locked_stopped(self, id: &ContainerId, force: bool) -> Result<Option<Locked>> {
         let deadline = Instant::now() + PATIENCE;
+        let mut killed = false;
         loop {
-            let dir = self.dir(id)?;
+            let dir = match self.dir(id) {
+                // With --rm, what is killed is gone.
+                Err(Error::NoSuchContainer(_)) if killed => return Ok(None),
+                other => other?,
+            };
             let tried = layout::try_lock(dir.try_clone().to("open a container")?, id);
             if let Some(locked) = tried.to(format!("lock container {}", id.short()))? {
-                return recover::settle(self.engine, locked)?.ok_or_else(|| Error::NoSuchContainer(id.to_string()));
+                return recover::settle(self.engine, locked);
             }
-            self.make_room(id, &dir, force)?;
+            killed |= self.make_room(id, &dir, force)?;
             if Instant::now() >= deadline {
                 return Err(Error::Busy(id.clone()));
             }
         }
     }
 
-    /// Somebody holds the lock: ends the container if that is its monitor, waits a moment if not.
-    fn make_room(self, id: &ContainerId, dir: &Root, force: bool) -> Result<()> {
+    /// Somebody holds the lock: ends the container if that is its monitor, waits a moment if not; says which.
+    fn make_room(self, id: &ContainerId, dir: &Root, force: bool) -> Result<bool> {
         let state = State::load(dir).to(format!("read the state of container {}", id.short()))?;
-        if state.status.is_active() {
-            if !force {
-                return Err(Error::Running(id.clone()));
-            }
-            self.end_now(id)?;
+        if !state.status.is_active() {
+            std::thread::sleep(Duration::from_millis(2));
+            return Ok(false);
         }
-        std::thread::sleep(Duration::from_millis(2));
-        Ok(())
+        if !force {
+            return Err(Error::Running(id.clone()));
+        }
+        self.end_now(id)?;
+        Ok(true)
     }
 }
 

@@ -240,6 +240,27 @@ fn with_rm_it_goes_altogether() {
 }
 
 #[test]
+fn the_name_of_one_that_goes_altogether_is_free() {
+    let bench = Bench::new();
+    let request = CreateContainer { auto_remove: true, ..request("keen-plum") };
+    let id = bench.containers().create(&request).unwrap().id;
+    orphaned(&bench, &id);
+    assert_ne!(bench.containers().create(&request).unwrap().id, id);
+    assert_eq!(bench.names(), ["keen-plum"]);
+}
+
+#[test]
+fn a_removal_that_its_monitor_did_not_finish_is_finished() {
+    let bench = Bench::new();
+    let request = CreateContainer { auto_remove: true, ..request("keen-plum") };
+    let id = bench.containers().create(&request).unwrap().id;
+    let state = State { status: Status::Exited, exit_code: Some(0), ..State::created() };
+    state.save(bench.containers().dir(&id).unwrap(), Durability::Volatile).unwrap();
+    assert!(matches!(bench.containers().inspect(&id), Err(Error::NoSuchContainer(_))));
+    bench.assert_empty();
+}
+
+#[test]
 fn a_running_one_is_not_removed() {
     let bench = Bench::new();
     let id = bench.create("keen-plum");
