@@ -3,6 +3,7 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Output};
 
+use onggi_testkit::{needs, skip};
 use tempfile::TempDir;
 
 use super::*;
@@ -93,20 +94,11 @@ fn run(program: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Whether this machine has `program` and lets us chroot; aloud if not.
-fn can(program: &str) -> bool {
-    let root = output("chroot", &["/", "/bin/true"]).is_ok_and(|output| output.status.success());
-    let able = root && gather::look_up(program, &search_path(&[])).is_some();
-    if !able {
-        eprintln!("skipped: needs root and `{program}`");
-    }
-    able
-}
-
 #[test]
 fn a_static_busybox_is_a_system() {
-    if !can("busybox") || busybox::find_static(&search_path(&[])).unwrap().is_none() {
-        return;
+    needs!("root", "busybox");
+    if busybox::find_static(&search_path(&[])).unwrap().is_none() {
+        return skip("a_static_busybox_is_a_system", "the busybox here is not static");
     }
     let place = Place::new();
     let made = place.make(BootstrapSource::Default).unwrap();
@@ -126,9 +118,7 @@ fn a_static_busybox_is_a_system() {
 
 #[test]
 fn programs_come_with_exactly_what_they_load() {
-    if !can("bash") {
-        return;
-    }
+    needs!("root", "bash");
     let place = Place::new();
     let made = place.programs(&["bash", "ls", "sh", "date"]).unwrap();
     assert_eq!(
@@ -152,9 +142,7 @@ fn programs_come_with_exactly_what_they_load() {
 
 #[test]
 fn without_a_busybox_it_is_the_usual_programs() {
-    if !can("sh") {
-        return;
-    }
+    needs!("root", "sh");
     let place = Place::new();
     let name = Reference::parse("made").unwrap();
     let request = BootstrapRequest { name, source: BootstrapSource::Default, search: Vec::new(), latest: None };
@@ -165,9 +153,9 @@ fn without_a_busybox_it_is_the_usual_programs() {
 
 #[test]
 fn programs_with_tls_know_whom_to_trust() {
-    let authorities = Path::new("/etc/ssl/certs/ca-certificates.crt").exists();
-    if !authorities || !can("openssl") {
-        return;
+    needs!("root", "openssl");
+    if !Path::new("/etc/ssl/certs/ca-certificates.crt").exists() {
+        return skip("programs_with_tls_know_whom_to_trust", "needs Debian's ca-certificates");
     }
     let place = Place::new();
     place.programs(&["openssl", "sh"]).unwrap();
@@ -196,9 +184,7 @@ const HELLO: &str = "#include <stdio.h>\nint main(void) { puts(\"hello\"); retur
 
 #[test]
 fn a_program_of_musl_brings_its_loader() {
-    if !can("musl-gcc") {
-        return;
-    }
+    needs!("root", "musl-gcc");
     let place = Place::new();
     let program = place.compiled("musl-gcc", "bin/hello", HELLO, &[]);
     let made = place.programs(&[program.to_str().unwrap()]).unwrap();
@@ -209,9 +195,7 @@ fn a_program_of_musl_brings_its_loader() {
 
 #[test]
 fn a_static_program_comes_alone() {
-    if !can("cc") {
-        return;
-    }
+    needs!("root", "cc");
     let place = Place::new();
     let program = place.compiled("cc", "hello", HELLO, &["-static"]);
     let made = place.programs(&[program.to_str().unwrap()]).unwrap();
@@ -222,9 +206,7 @@ fn a_static_program_comes_alone() {
 
 #[test]
 fn libraries_beside_the_program_are_found_as_the_loader_finds_them() {
-    if !can("cc") {
-        return;
-    }
+    needs!("root", "cc");
     let place = Place::new();
     let part = "int inner(void); int outer(void) { return inner(); }";
     let lib = place.dir.path().join("lib");
@@ -249,9 +231,7 @@ fn libraries_beside_the_program_are_found_as_the_loader_finds_them() {
 
 #[test]
 fn a_script_brings_what_runs_it() {
-    if !can("bash") {
-        return;
-    }
+    needs!("root", "bash");
     let place = Place::new();
     let script = place.file("bin/greet", "#!/usr/bin/env -S bash -e\necho \"from $BASH\" | cat -\n", 0o755);
     let made = place.programs(&[script.to_str().unwrap(), "cat"]).unwrap();
@@ -263,8 +243,9 @@ fn a_script_brings_what_runs_it() {
 #[test]
 fn python_brings_its_library() {
     let python = Path::new("/usr/bin/python3");
-    if !can("sh") || !python.exists() {
-        return;
+    needs!("root");
+    if !python.exists() {
+        return skip("python_brings_its_library", "needs /usr/bin/python3");
     }
     let place = Place::new();
     place.programs(&["/usr/bin/python3"]).unwrap();
@@ -308,9 +289,7 @@ fn a_file_or_directory_is_taken_as_it_is() {
 
 #[test]
 fn a_whole_directory_keeps_what_it_has() {
-    if !can("mkfifo") {
-        return;
-    }
+    needs!("root", "mkfifo");
     let place = Place::new();
     let tree = place.dir.path().join("tree");
     place.file("tree/bin/sh", "#!/bin/none\n", 0o4755);
@@ -347,9 +326,7 @@ fn a_whole_directory_keeps_what_it_has() {
 
 #[test]
 fn an_archive_is_taken_whole_however_it_is_packed() {
-    if !can("tar") {
-        return;
-    }
+    needs!("root", "tar");
     let place = Place::new();
     place.file("tree/usr/bin/sh", "x", 0o755);
     symlink("usr/bin", place.dir.path().join("tree/bin")).unwrap();

@@ -11,20 +11,18 @@ use serde_json::Value;
 
 use super::*;
 
-/// Runs `test` as on a host of its own; aloud about why not where this machine does not allow that.
+/// Runs `test` as on a host of its own; says aloud why not where this machine does not allow that.
 fn on_a_host(test: impl FnOnce() + Send + 'static) {
-    let ran = thread::spawn(|| match unshare_namespace() {
-        Ok(()) => {
-            route_run(&[route::loopback_up()]);
-            test();
-            true
-        }
-        Err(_) => false,
+    if let Some(why) = ["root", "ip", "nft", "ping"].into_iter().find_map(onggi_testkit::lacks) {
+        return onggi_testkit::skip(thread::current().name().unwrap_or("onggi-net"), &why);
+    }
+    let ran = thread::spawn(|| {
+        unshare_namespace().unwrap();
+        route_run(&[route::loopback_up()]);
+        test();
     });
-    match ran.join() {
-        Ok(true) => {}
-        Ok(false) => eprintln!("skipped: needs root"),
-        Err(panic) => std::panic::resume_unwind(panic),
+    if let Err(panic) = ran.join() {
+        std::panic::resume_unwind(panic);
     }
 }
 
@@ -295,6 +293,7 @@ fn a_flushed_ruleset_comes_back_with_the_next_container() {
 
 #[test]
 fn a_firewall_that_drops_is_opened_for_the_bridge_alone() {
+    onggi_testkit::needs!("iptables");
     on_a_host(|| {
         let internet = namespace();
         connect_to_internet(&internet);
