@@ -258,6 +258,13 @@ impl ConnectError {
         }
     }
 
+    /// Whether what came instead of a handshake was no TLS, or nothing at all.
+    fn looks_plain(&self) -> bool {
+        let io = self.source.as_deref().and_then(|error| error.downcast_ref::<io::Error>());
+        let ended = io.is_some_and(|error| error.kind() == io::ErrorKind::UnexpectedEof);
+        ended || matches!(self.tls(), Some(rustls::Error::InvalidMessage(_)))
+    }
+
     fn tls(&self) -> Option<&rustls::Error> {
         let error = self.source.as_deref()?;
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
@@ -300,7 +307,7 @@ impl Diagnose for ConnectError {
                 "if {} has an authority of its own, name its certificate as `ca` of [registry.\"{}\"] in registries.toml",
                 self.target, self.target
             )),
-            (Stage::Tls, Some(rustls::Error::InvalidMessage(_))) => Some(format!(
+            (Stage::Tls, _) if self.looks_plain() => Some(format!(
                 "{} does not seem to speak TLS; `insecure = true` of [registry.\"{}\"] in registries.toml allows plain HTTP",
                 self.target, self.target
             )),

@@ -42,6 +42,7 @@ impl Server {
             let worth = self.auth.learn(answer.headers(), scope, used.as_ref()).await;
             let next = if worth { self.auth.header(transport, scope, secure).await? } else { None };
             if next.is_some() && next != used {
+                transport.drain(answer.response).await;
                 used = next;
                 answer = transport.send_patiently(ask, used.as_ref()).await?;
             }

@@ -117,6 +117,7 @@ impl Transport {
                 return Ok(Answer { response, uri, method: ask.method.clone(), elsewhere });
             }
             let to = next(&uri, &response, &ask.method)?;
+            self.drain(response).await;
             if ask.bound && Origin::of(&to) != origin {
                 let reason = "the request carries a secret";
                 return Err(Cause::Redirect { from: redacted(&uri), to: redacted(&to), reason });
@@ -143,6 +144,9 @@ impl Transport {
             if pause > self.patience.longest_pause {
                 return outcome;
             }
+            if let Ok(answer) = outcome {
+                self.drain(answer.response).await;
+            }
             sleep(pause).await;
         }
         unreachable!("the last attempt returns")
@@ -151,6 +155,18 @@ impl Transport {
     /// The pause after failed attempt number `attempt`.
     pub(crate) fn pause(&self, attempt: u32) -> Duration {
         (self.patience.pause * 2_u32.pow(attempt.min(10))).min(self.patience.longest_pause)
+    }
+
+    /// Reads over a body that nobody wants, if it is a short one: then the connection can be used again.
+    pub(crate) async fn drain(&self, response: Response<Incoming>) {
+        let mut body = response.into_body();
+        let mut seen = 0;
+        while seen < document::LIMIT {
+            match piece(&mut body, &Method::GET, "", self.patience.idle).await {
+                Ok(Some(bytes)) => seen += bytes.len(),
+                _ => return,
+            }
+        }
     }
 
     async fn once(

@@ -1,11 +1,14 @@
 //! The client against registries: a real one, and ones that lie.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "tests run programs")]
 
 mod auth;
 mod content;
+mod helper;
 mod mirror;
 mod reach;
 mod real;
+mod tls;
 
 use std::future::Future;
 use std::path::Path;
