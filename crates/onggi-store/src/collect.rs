@@ -11,7 +11,6 @@ use onggi_sys::file::{self, AtFlags};
 
 use crate::blob::blob_path;
 use crate::error::Doing;
-use crate::names::roots;
 use crate::store::INGEST;
 use crate::{Store, StoreError};
 
@@ -57,7 +56,7 @@ impl Store {
         let _alone = self.lock_collection(LockMode::Exclusive).doing(collecting)?;
         // Leases first: one whose owner names its image now and ends is in the names, read later, or in both.
         let mut kept = self.leased()?;
-        kept.extend(roots(&self.names()?));
+        kept.extend(self.names()?.roots());
         let marked = self.mark(kept)?;
         let mut collected = Collected::default();
         for (digest, size) in self.blobs()? {

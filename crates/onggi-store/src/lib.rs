@@ -3,7 +3,8 @@
 //! ```text
 //! images/
 //!   oci-layout            {"imageLayoutVersion":"1.0.0"}
-//!   index.json            the names: each entry a root of what is kept. Replaced atomically under .names.lock
+//!   index.json            the names: each entry a root of what is kept. Replaced atomically under .names.lock;
+//!                         what has a Docker type is entered by way of an index ([`wrapper`])
 //!   blobs/ALG/HEX         verified content, complete or absent
 //!   ingest/ALG-HEX        content on its way, flock-ed by its writer; what a dead one left is resumed
 //!   leases/PID-N          flock-ed by its owner: what it needs although no name leads there yet
@@ -37,6 +38,7 @@ mod names;
 mod store;
 #[cfg(test)]
 mod tests;
+pub mod wrapper;
 
 pub use blob::Blob;
 pub use collect::{CollectOptions, Collected};

@@ -1,22 +1,21 @@
 //! `index.json`: what is kept, and under which names.
 
-use std::collections::HashSet;
-
 use onggi_fs::{Durability, write_atomic};
 use onggi_oci::{Descriptor, Digest, ImageIndex, Reference};
 use onggi_sys::Errno;
 
 use crate::error::Doing;
 use crate::store::INDEX;
+use crate::wrapper::{self, TARGET};
 use crate::{Store, StoreError};
 
 /// Enough for a hundred thousand images.
 const INDEX_LIMIT: usize = 64 << 20;
 
 /// What skopeo, umoci and podman look for after the colon of `oci:PATH:NAME`.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// Where containerd and Docker put the whole name; `ref.name` is often just a tag in what they write.
-const IMAGE_NAME: &str = "io.containerd.image.name";
+pub(crate) const IMAGE_NAME: &str = "io.containerd.image.name";
 
 /// A root of what is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +24,6 @@ pub struct Entry {
     pub name: Option<Reference>,
     /// The manifest or index; the annotations that hold its name are not among its own.
     pub descriptor: Descriptor,
-}
-
-impl Entry {
-    fn of(descriptor: &Descriptor) -> Self {
-        Self { name: name_of(descriptor), descriptor: plain(descriptor) }
-    }
 }
 
 /// The names as they are at one moment, to be looked at or, in [`Store::edit_names`], changed.
@@ -42,30 +35,27 @@ pub struct Names {
 impl Names {
     /// All entries, in the order in which they came.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
-        self.index.manifests.iter().map(Entry::of)
+        self.index.manifests.iter().map(|found| Entry { name: name_of(found), descriptor: target_of(found) })
     }
 
     /// What a name leads to. A name with a digest leads to that digest only.
     pub fn resolve(&self, name: &Reference) -> Option<Descriptor> {
-        let exact = self.index.manifests.iter().find(|found| name_of(found).as_ref() == Some(name));
+        let exact = self.entries().find(|entry| entry.name.as_ref() == Some(name));
         let found = exact.or_else(|| {
             let digest = name.digest()?;
             let same_repository =
-                |found: &Reference| (found.registry(), found.repository()) == (name.registry(), name.repository());
-            let fits =
-                |found: &&Descriptor| found.digest == *digest && name_of(found).as_ref().is_some_and(same_repository);
-            self.index.manifests.iter().find(fits)
+                |other: &Reference| (other.registry(), other.repository()) == (name.registry(), name.repository());
+            self.entries()
+                .find(|entry| entry.descriptor.digest == *digest && entry.name.as_ref().is_some_and(same_repository))
         });
-        found.map(plain)
+        found.map(|entry| entry.descriptor)
     }
 
     /// Gives a name to `descriptor`. What had it keeps its place without a name, unless it has another.
     pub fn tag(&mut self, name: &Reference, descriptor: &Descriptor) {
-        let replaced: Vec<Descriptor> = self.take(|found| name_of(found).as_ref() == Some(name));
+        let replaced = self.take(|found| name_of(found).as_ref() == Some(name));
         // The image is no longer a nameless one.
-        let bare =
-            |found: &Descriptor| found.digest == descriptor.digest && name_of(found).is_none() && !foreign(found);
-        drop(self.take(bare));
+        drop(self.take(|found| target_of(found).digest == descriptor.digest && is_nameless(found)));
         self.index.manifests.push(named(descriptor, name));
         for old in replaced {
             self.hold(&old);
@@ -74,25 +64,36 @@ impl Names {
 
     /// Takes a name away and answers what had it; that is kept only by its other names then.
     pub fn untag(&mut self, name: &Reference) -> Option<Descriptor> {
-        self.take(|found| name_of(found).as_ref() == Some(name)).pop().map(|found| plain(&found))
+        self.take(|found| name_of(found).as_ref() == Some(name)).pop()
     }
 
     /// Keeps `descriptor` without a name, unless it is there under any.
     pub fn hold(&mut self, descriptor: &Descriptor) {
-        if !self.index.manifests.iter().any(|found| found.digest == descriptor.digest) {
+        if !self.entries().any(|entry| entry.descriptor.digest == descriptor.digest) {
             self.index.manifests.push(plain(descriptor));
         }
     }
 
     /// Takes all entries of a manifest or index away, and answers the names they had.
     pub fn forget(&mut self, digest: &Digest) -> Vec<Reference> {
-        self.take(|found| found.digest == *digest).iter().filter_map(name_of).collect()
+        let all = self.index.manifests.iter().filter(|found| target_of(found).digest == *digest);
+        let names = all.filter_map(name_of).collect();
+        drop(self.take(|found| target_of(found).digest == *digest));
+        names
     }
 
+    /// Removes entries and answers what they led to.
     fn take(&mut self, which: impl Fn(&Descriptor) -> bool) -> Vec<Descriptor> {
-        let (taken, left) = std::mem::take(&mut self.index.manifests).into_iter().partition(|found| which(found));
+        let (taken, left): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.index.manifests).into_iter().partition(|found| which(found));
         self.index.manifests = left;
-        taken
+        taken.iter().map(target_of).collect()
+    }
+
+    /// All that `index.json` leads to as it stands there.
+    pub(crate) fn roots(&self) -> Vec<Descriptor> {
+        let listed = self.index.manifests.iter().chain(&self.index.subject);
+        listed.flat_map(|found| [plain(found), target_of(found)]).collect()
     }
 }
 
@@ -124,6 +125,10 @@ impl Store {
         let mut names = before.clone();
         let answer = change(&mut names)?;
         if names != before {
+            let lease = self.lease()?;
+            for entry in &mut names.index.manifests {
+                wrapper::wrap(&lease, entry)?;
+            }
             let bytes = serde_json::to_vec(&names.index).expect("an index is always JSON");
             write_atomic(self, INDEX, &bytes, 0o644, Durability::Durable).doing(writing)?;
         }
@@ -188,16 +193,21 @@ impl Store {
 }
 
 /// The name in an entry's annotations, completed as any other: another tool may have written `alpine`.
-fn name_of(descriptor: &Descriptor) -> Option<Reference> {
+pub(crate) fn name_of(descriptor: &Descriptor) -> Option<Reference> {
     [IMAGE_NAME, REF_NAME]
         .iter()
         .filter_map(|key| descriptor.annotations.get(*key))
         .find_map(|name| Reference::parse(name).ok())
 }
 
-/// Whether another tool gave it a name that is none to us.
-fn foreign(descriptor: &Descriptor) -> bool {
-    name_of(descriptor).is_none() && descriptor.annotations.contains_key(REF_NAME)
+/// Whether it has no name, and not even one that another tool gave it.
+fn is_nameless(descriptor: &Descriptor) -> bool {
+    name_of(descriptor).is_none() && !descriptor.annotations.contains_key(REF_NAME)
+}
+
+/// What an entry stands for.
+fn target_of(descriptor: &Descriptor) -> Descriptor {
+    wrapper::target_of(descriptor).unwrap_or_else(|| plain(descriptor))
 }
 
 fn named(descriptor: &Descriptor, name: &Reference) -> Descriptor {
@@ -210,15 +220,8 @@ fn named(descriptor: &Descriptor, name: &Reference) -> Descriptor {
 
 fn plain(descriptor: &Descriptor) -> Descriptor {
     let mut entry = descriptor.clone();
-    for key in [REF_NAME, IMAGE_NAME] {
+    for key in [REF_NAME, IMAGE_NAME, TARGET] {
         entry.annotations.remove(key);
     }
     entry
-}
-
-/// The digests of all entries.
-pub(crate) fn roots(names: &Names) -> Vec<Descriptor> {
-    let mut seen = HashSet::new();
-    let entries = names.index.manifests.iter().chain(&names.index.subject);
-    entries.filter(|found| seen.insert(found.digest.clone())).cloned().collect()
 }

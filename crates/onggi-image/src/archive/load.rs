@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::io::Read;
 
 use onggi_layer::Compression;
-use onggi_oci::{Descriptor, Digest, ImageIndex, ImageManifest, Reference, media_type};
-use onggi_store::{CollectOptions, Lease, StoreError};
+use onggi_oci::image::Annotations;
+use onggi_oci::{Descriptor, Digest, ImageIndex, ImageManifest, Manifest, Reference, media_type};
+use onggi_store::{CollectOptions, Lease, StoreError, wrapper};
 use serde::de::DeserializeOwned;
 
 use super::contents::{Content, Contents};
@@ -101,13 +102,13 @@ impl Images {
         let mut found: Vec<Found> = Vec::new();
         for descriptor in index.manifests {
             let name = name_of(&descriptor);
-            let target = Descriptor { annotations: Default::default(), ..descriptor };
-            if !media_type::is_manifest(&target.media_type) && !media_type::is_index(&target.media_type) {
+            if !media_type::is_manifest(&descriptor.media_type) && !media_type::is_index(&descriptor.media_type) {
                 continue;
             }
-            if !lease.keep(&target)? {
-                return Err(ArchiveError::Missing { name: target.digest.to_string() }.into());
+            if !lease.keep(&descriptor)? {
+                return Err(ArchiveError::Missing { name: descriptor.digest.to_string() }.into());
             }
+            let target = self.meant(lease, descriptor)?;
             // One image may be listed once for each of its names.
             match found.iter_mut().find(|other| other.target.digest == target.digest) {
                 Some(other) => other.names.extend(name),
@@ -118,6 +119,20 @@ impl Images {
             self.add_docker_names(contents, image, &mut found)?;
         }
         if found.is_empty() { Err(ArchiveError::NoImage.into()) } else { Ok(found) }
+    }
+
+    /// What an entry stands for: what it leads to, or what that wraps.
+    fn meant(&self, lease: &Lease<'_>, entry: Descriptor) -> Result<Descriptor, ImageError> {
+        let wrapped = wrapper::target_of(&entry);
+        let plain = Descriptor { annotations: Annotations::new(), ..entry };
+        let Some(target) = wrapped else { return Ok(plain) };
+        // The annotation is the archive's word; the blobs are what counts.
+        match self.store().manifest(&plain)? {
+            Manifest::Index(index) if index.manifests.iter().any(|member| member.digest == target.digest) => {
+                if lease.keep(&target)? { Ok(target) } else { Ok(plain) }
+            }
+            _ => Ok(plain),
+        }
     }
 
     /// Adds the names that Docker's list has for an image of OCI's, which must be of the same image.

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use onggi_layer::tar;
 use onggi_oci::image::Annotations;
 use onggi_oci::{Descriptor, Digest, ImageIndex, ImageManifest, Manifest, Platform, Reference, media_type};
-use onggi_store::{Lease, StoreError};
+use onggi_store::{Lease, StoreError, wrapper};
 
 use super::{ArchiveError, DockerImage, IMAGE_NAME, INDEX, LAYOUT, MANIFEST, REF_NAME, REPOSITORIES, Repositories};
 use crate::{ImageError, Images};
@@ -44,11 +44,16 @@ impl Images {
     ) -> Result<(), ImageError> {
         let lease = self.store().lease()?;
         let wanted = self.wanted(&lease, queries, platform)?;
+        let mut entries = entries_of(&wanted);
+        if format == ArchiveFormat::Oci {
+            // Docker's readers have a list of their own; for OCI's, Docker's manifests are entered as in the store.
+            entries.iter_mut().try_for_each(|entry| wrapper::wrap(&lease, entry))?;
+        }
         let mut archive = Archive { writer: tar::Writer::new(output), made: BTreeSet::new() };
-        for blob in self.blobs_of(&wanted)?.values() {
+        for blob in self.blobs_of(&entries)?.values() {
             self.append_blob(&mut archive, blob)?;
         }
-        archive.document(INDEX, &index_of(&wanted))?;
+        archive.document(INDEX, &ImageIndex::new(entries))?;
         if format == ArchiveFormat::Docker {
             let (manifest, repositories) = self.docker_lists(&wanted)?;
             archive.document(MANIFEST, &manifest)?;
@@ -95,10 +100,10 @@ impl Images {
         Ok(wanted)
     }
 
-    /// All that the wanted images lead to and that is here, each once, in the order of the digests.
-    fn blobs_of(&self, wanted: &[Wanted]) -> Result<BTreeMap<Digest, Descriptor>, ImageError> {
+    /// All that `entries` lead to and that is here, each once, in the order of the digests.
+    fn blobs_of(&self, entries: &[Descriptor]) -> Result<BTreeMap<Digest, Descriptor>, ImageError> {
         let mut blobs = BTreeMap::new();
-        let mut open: Vec<Descriptor> = wanted.iter().map(|image| image.target.clone()).collect();
+        let mut open = entries.to_vec();
         while let Some(descriptor) = open.pop() {
             // An index lists platforms that nobody pulled.
             if blobs.contains_key(&descriptor.digest) || !self.store().has(&descriptor.digest)? {
@@ -195,7 +200,7 @@ fn path_of(digest: &Digest) -> String {
 }
 
 /// An entry per name, the whole name in each: a tag alone, which Docker writes, makes podman call the image `latest`.
-fn index_of(wanted: &[Wanted]) -> ImageIndex {
+fn entries_of(wanted: &[Wanted]) -> Vec<Descriptor> {
     let mut manifests = Vec::new();
     for Wanted { target, names } in wanted {
         if names.is_empty() {
@@ -209,7 +214,7 @@ fn index_of(wanted: &[Wanted]) -> ImageIndex {
             entry
         }));
     }
-    ImageIndex::new(manifests)
+    manifests
 }
 
 /// The full name of the repository, if `query` is that without a tag and a digest.

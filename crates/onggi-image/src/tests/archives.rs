@@ -41,7 +41,7 @@ fn what_is_saved_can_be_loaded() {
         assert_eq!((&there.target.digest, there.manifest), (&image.target.digest, image.manifest));
         assert_eq!(to.images.snapshots().layers().unwrap().len(), 3);
         assert!(to.images.resolve(other.id.as_str()).unwrap().names.is_empty());
-        assert_eq!(to.blobs(), from.blobs());
+        assert_eq!(to.blobs(), from.blobs(), "{format:?}");
     }
 }
 

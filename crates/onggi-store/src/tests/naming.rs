@@ -82,3 +82,32 @@ fn a_layout_of_another_kind_is_refused() {
     std::fs::remove_file(path.join("oci-layout")).unwrap();
     Store::open(&path).unwrap();
 }
+
+#[test]
+fn what_docker_made_is_entered_by_way_of_an_index() {
+    let (dir, store) = scratch();
+    let lease = store.lease().unwrap();
+    let (_, manifest) = image(&lease, b"docker");
+    let manifest = ImageManifest { media_type: Some(media_type::DOCKER_MANIFEST.into()), ..manifest };
+    let image = lease.put(media_type::DOCKER_MANIFEST, &serde_json::to_vec(&manifest).unwrap()).unwrap();
+    let list = ImageIndex { media_type: Some(media_type::DOCKER_INDEX.into()), ..ImageIndex::new(vec![image.clone()]) };
+    let list = lease.put(media_type::DOCKER_INDEX, &serde_json::to_vec(&list).unwrap()).unwrap();
+    store.tag(&name("image"), &image).unwrap();
+    store.tag(&name("list"), &list).unwrap();
+    let text = std::fs::read(dir.path().join("images/index.json")).unwrap();
+    let index: ImageIndex = serde_json::from_slice(&text).unwrap();
+    assert!(index.manifests.iter().all(|entry| entry.media_type == media_type::IMAGE_INDEX));
+    // We see what was put in, and nothing of the way there.
+    assert_eq!(store.resolve(&name("image")).unwrap(), Some(image.clone()));
+    assert_eq!(store.resolve(&name("list")).unwrap(), Some(list.clone()));
+    store.tag(&name("image"), &list).unwrap();
+    assert_eq!(names(&store), ["list:latest", "image:latest", "-"]);
+    drop(lease);
+    collect(&store);
+    assert_eq!(store.resolve(&name("list")).unwrap(), Some(list.clone()));
+    assert_eq!(store.edit_names(|names| Ok::<_, StoreError>(names.forget(&list.digest))).unwrap().len(), 2);
+    assert_eq!(store.list().unwrap(), [crate::Entry { name: None, descriptor: image.clone() }]);
+    store.edit_names(|names| Ok::<_, StoreError>(names.forget(&image.digest))).unwrap();
+    collect(&store);
+    assert!(store.blobs().unwrap().is_empty());
+}
