@@ -7,7 +7,7 @@ use std::path::Path;
 use onggi_diag::{Diagnose, Record};
 use onggi_fs::{Durability, Root};
 use onggi_net::{Attachment, Bridge};
-use onggi_oci::runtime::{Process, Spec};
+use onggi_oci::runtime::{LinuxNamespaceType, Process, Spec};
 use onggi_runtime::{CreateRequest, ExecRequest, Stdio, Target};
 use onggi_snapshot::Snapshots;
 use onggi_sys::file::{self, CWD, Mode, OFlags};
@@ -30,6 +30,8 @@ pub(crate) struct Container<'l> {
     dir: Root,
     inner: onggi_runtime::Container,
     network: Option<Lease<'l>>,
+    /// Whether its first process is that of a pid namespace, and takes all others with it.
+    own_pids: bool,
     state: State,
 }
 
@@ -127,7 +129,7 @@ fn assemble<'l>(
     state.status = Status::Running;
     state.started_at = Some(now());
     state.network = network.as_ref().map(|lease| lease.attachment.clone());
-    let mut this = Container { dir, inner, network, state };
+    let mut this = Container { dir, inner, network, own_pids: has_own_pids(&spec), state };
     this.save()?;
     Ok((this, task))
 }
@@ -259,6 +261,11 @@ fn boxed(error: impl Diagnose + 'static) -> Box<dyn Diagnose> {
     Box::new(error)
 }
 
+fn has_own_pids(spec: &Spec) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    namespaces.is_some_and(|all| all.iter().any(|one| one.typ() == LinuxNamespaceType::Pid && one.path().is_none()))
+}
+
 /// Adds the container's own names to its `/etc/hosts`: appended, since the file may be mounted already.
 fn name_in_hosts(launch: &Launch, attachment: &Attachment) -> onggi_sys::Result<()> {
     let Some(hosts) = &launch.hosts else { return Ok(()) };
@@ -314,9 +321,7 @@ impl Sandbox for Container<'_> {
         let mut process = exec.process;
         // Our own child, not reaped yet: its pid cannot be another's.
         let root = Root::open(format!("/proc/{}/root", self.inner.pid())).during("open the container's root")?;
-        if !exec.user.is_empty() {
-            become_user(&mut process, &root, &exec.user, &[])?;
-        }
+        become_user(&mut process, &root, &exec.user, &[])?;
         drop(root);
         let terminal = process.terminal().unwrap_or(false);
         let (stdio, ours) = match (terminal, exec.detach) {
@@ -339,6 +344,10 @@ impl Sandbox for Container<'_> {
     fn kill_all(&mut self) -> Result<(), Record> {
         let sent = self.inner.cgroup().signal_all(onggi_sys::pidfd::Signal::KILL);
         sent.map(drop).map_err(|error| Record::new("kill the container's processes", &error))
+    }
+
+    fn dies_with_first(&self) -> bool {
+        self.own_pids
     }
 
     fn freeze(&mut self, frozen: bool) -> Result<(), Record> {

@@ -114,7 +114,8 @@ pub enum Slow {
 pub struct Exec {
     /// The process: arguments, environment, directory, terminal, capabilities. Its user is looked up from `user`.
     pub process: Process,
-    /// The user as the command line says it; empty means the `user` of `process` as it stands.
+    /// The user as the command line or the image says it, looked up in the container as [`crate::Launch::user`] is; the
+    /// `user` of `process` gives the umask only.
     #[serde(default)]
     pub user: String,
     /// Whether its standard input comes from this connection; `/dev/null` if not.

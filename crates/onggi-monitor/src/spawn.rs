@@ -44,6 +44,12 @@ pub struct Started {
 /// cleaned up and its state says so.
 pub fn spawn(launch: &Launch, lock: Lock, attach: Option<Streams>) -> Result<Started> {
     let (ours, theirs) = unix::pair()?;
+    // Asked before there is anybody to answer: the monitor finds it all when it first looks.
+    let mut client = Client::over(ours, &launch.run_dir);
+    if let Some(streams) = attach {
+        client.send(&Request::Attach(streams))?;
+    }
+    client.send(&Request::Start)?;
     let exe = onggi_runtime::protect::exe().map_err(|error| refusal(&error))?;
     let null = file::open(file::CWD, "/dev/null", OFlags::RDWR, Mode::empty())?;
     let args = [ARGV0.as_bytes(), launch.dir.as_os_str().as_bytes()];
@@ -56,20 +62,22 @@ pub fn spawn(launch: &Launch, lock: Lock, attach: Option<Streams>) -> Result<Sta
     })?;
     // From here on only the monitor holds its end and the lock, so its death is seen by both.
     drop((theirs, lock));
-    start(Client::over(ours, &launch.run_dir), attach)
+    let pid = await_start(&mut client)?;
+    Ok(Started { pid, session: attach.map(|_| Session::of_container(client)) })
 }
 
-fn start(mut client: Client, attach: Option<Streams>) -> Result<Started> {
-    if let Some(streams) = attach {
-        client.ask(&Request::Attach(streams))?;
+fn await_start(client: &mut Client) -> Result<u32> {
+    loop {
+        match client.receive()? {
+            // To the request to attach.
+            Event::Answer(Answer::Done) => {}
+            Event::Answer(Answer::Started { pid }) => return Ok(pid),
+            Event::Answer(Answer::Failed { exit_code, error }) => {
+                return Err(ClientError::Refused { exit_code, error });
+            }
+            other => return Err(ClientError::Garbled(format!("{other:?} before the start"))),
+        }
     }
-    client.send(&Request::Start)?;
-    let pid = match client.receive()? {
-        Event::Answer(Answer::Started { pid }) => pid,
-        Event::Answer(Answer::Failed { exit_code, error }) => return Err(ClientError::Refused { exit_code, error }),
-        other => return Err(ClientError::Garbled(format!("{other:?} before the start"))),
-    };
-    Ok(Started { pid, session: attach.map(|_| Session::of_container(client)) })
 }
 
 fn refusal(error: &dyn Diagnose) -> ClientError {

@@ -36,6 +36,8 @@ pub(crate) trait Sandbox {
     fn exec(&mut self, exec: Exec) -> std::result::Result<Task, Refusal>;
     /// Sends SIGKILL to every process in it.
     fn kill_all(&mut self) -> std::result::Result<(), Record>;
+    /// Whether the kernel kills the others when the first process ends.
+    fn dies_with_first(&self) -> bool;
     /// Freezes all of them, or lets them go on.
     fn freeze(&mut self, frozen: bool) -> std::result::Result<(), Record>;
     /// What is recorded of it.
@@ -77,6 +79,9 @@ const PEERS: usize = 128;
 /// Quiet time after which buffers are given back.
 const IDLE: Duration = Duration::from_secs(2);
 
+/// How long nobody is let in after somebody could not be.
+const DEAF: Duration = Duration::from_millis(100);
+
 /// What happened, for whom.
 #[derive(Debug, Clone, Copy)]
 enum Token {
@@ -100,6 +105,8 @@ pub(crate) struct Server<S> {
     next: u32,
     /// When a stop turns into a kill.
     kill_at: Option<Instant>,
+    /// Until when nobody is let in.
+    deaf_until: Option<Instant>,
     /// Room for one frame, while output flows.
     scratch: Vec<u8>,
     /// Whether something has happened since memory was last given back.
@@ -118,6 +125,7 @@ impl<S: Sandbox> Server<S> {
             peers: BTreeMap::new(),
             next: 1,
             kill_at: None,
+            deaf_until: None,
             scratch: Vec::new(),
             busy: true,
         }
@@ -175,6 +183,7 @@ impl<S: Sandbox> Server<S> {
             self.kill_at = None;
             self.kill_container();
         }
+        self.deaf_until = self.deaf_until.filter(|&until| Instant::now() < until);
         self.peers_left();
         Ok(quiet)
     }
@@ -184,7 +193,7 @@ impl<S: Sandbox> Server<S> {
         let now = Instant::now();
         let idle = self.busy.then(|| now + IDLE);
         let drains = self.tasks.values().filter_map(Task::deadline);
-        drains.chain(self.kill_at).chain(idle).min().map(|at| at.saturating_duration_since(now))
+        drains.chain(self.kill_at).chain(self.deaf_until).chain(idle).min().map(|at| at.saturating_duration_since(now))
     }
 
     /// Polls everything that somebody waits for.
@@ -196,7 +205,8 @@ impl<S: Sandbox> Server<S> {
             fds.push(PollFd::from_borrowed_fd(fd, flags));
         };
         add(Token::Signal, self.signals.as_fd(), PollFlags::IN);
-        if let Some(listener) = self.listener.as_ref().filter(|_| self.peers.len() < PEERS) {
+        if let Some(listener) = self.listener.as_ref().filter(|_| self.peers.len() < PEERS && self.deaf_until.is_none())
+        {
             add(Token::Listener, listener.as_fd(), PollFlags::IN);
         }
         for (&id, task) in &self.tasks {
@@ -264,8 +274,15 @@ impl<S: Sandbox> Server<S> {
 
     fn on_connection(&mut self) -> Result<()> {
         let Some(listener) = &self.listener else { return Ok(()) };
-        // Out of descriptors, say: the client stays in the queue, and the loop goes on for those who are here.
-        let Ok(Some(socket)) = unix::accept(listener) else { return Ok(()) };
+        let socket = match unix::accept(listener) {
+            Ok(Some(socket)) => socket,
+            Ok(None) => return Ok(()),
+            Err(_) => {
+                // Out of descriptors, say: who waits stays in the queue, and the loop goes on for those who are here.
+                self.deaf_until = Some(Instant::now() + DEAF);
+                return Ok(());
+            }
+        };
         let ours = [0, process::effective_user()];
         if unix::peer(&socket).is_ok_and(|peer| ours.contains(&peer.uid)) {
             let id = self.fresh();
@@ -304,8 +321,9 @@ impl<S: Sandbox> Server<S> {
         let Some(task) = self.tasks.get_mut(&id) else { return Ok(()) };
         if task.reap()? && id == FIRST {
             self.kill_at = None;
-            // With a pid namespace of its own the kernel has done this already; without, stragglers end here.
-            if let Err(error) = self.sandbox.kill_all() {
+            if !self.sandbox.dies_with_first()
+                && let Err(error) = self.sandbox.kill_all()
+            {
                 self.sandbox.state().error.get_or_insert(error);
             }
         }

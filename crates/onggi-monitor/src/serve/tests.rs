@@ -40,6 +40,10 @@ impl Sandbox for Shell {
         Ok(())
     }
 
+    fn dies_with_first(&self) -> bool {
+        false
+    }
+
     fn freeze(&mut self, frozen: bool) -> std::result::Result<(), Record> {
         let group = format!("-{}", self.group);
         Command::new("kill").args([if frozen { "-STOP" } else { "-CONT" }, "--", &group]).status().unwrap();
