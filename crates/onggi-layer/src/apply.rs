@@ -9,17 +9,15 @@ mod attributes;
 mod place;
 mod walk;
 
-use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use onggi_fs::Root;
 use onggi_sys as sys;
-use serde::{Deserialize, Serialize};
 
 use crate::name::{self, BadName, Target};
 use crate::overlay::Namespace;
-use crate::{Error, tar};
+use crate::{Error, Finish, tar};
 use walk::Walk;
 
 /// Who shall own what is unpacked.
@@ -62,26 +60,6 @@ pub struct Applied {
     pub notes: Vec<String>,
     /// What is open until the layers below are known.
     pub finish: Finish,
-}
-
-/// What a layer leaves open until the layers below it are known.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finish {
-    /// The archive says who owns the root directory.
-    pub root_stated: bool,
-    /// Nothing of any layer below shows.
-    pub root_opaque: bool,
-    /// Directories that the archive has files in but says nothing about: the layer below decides their attributes.
-    pub implicit: Vec<PathBuf>,
-    /// Hard links (by their names) to files that the archive does not have.
-    pub links: BTreeMap<PathBuf, PathBuf>,
-}
-
-impl Finish {
-    /// Whether the layer is the same on whatever layers it lies.
-    pub fn is_settled(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 const MAX_NOTES: usize = 100;

@@ -16,12 +16,14 @@ pub mod tar;
 
 mod apply;
 mod error;
+mod finish;
 mod name;
 mod unpack;
 mod write;
 
-pub use apply::{Applied, Finish, Options, Owner, apply};
+pub use apply::{Applied, Options, Owner, apply};
 pub use compression::{Compression, Decoder, Encoder};
 pub use error::Error;
+pub use finish::Finish;
 pub use unpack::{Unpacked, unpack};
 pub use write::{Form, WriteOptions, write_tar};

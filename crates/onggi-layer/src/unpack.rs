@@ -7,9 +7,9 @@ use std::thread;
 use onggi_fs::Root;
 use onggi_oci::{Algorithm, Digest, Hasher};
 
-use crate::Error;
 use crate::apply::{Applied, Options, apply};
 use crate::compression::{self, Decoder};
+use crate::{Error, tar};
 
 /// Bytes that the threads hand over at a time.
 const CHUNK: usize = 256 * 1024;
@@ -47,7 +47,9 @@ pub fn unpack(
     let mut input =
         Input { full, empty: empty_sender, chunk: Vec::new(), at: 0, hasher: Hasher::new(algorithm), size: 0 };
     let applied = thread::scope(|scope| {
-        scope.spawn(move || inflate(blob, limits, &full_sender, &empty));
+        let inflate = move || inflate(blob, limits, &full_sender, &empty);
+        let spawned = thread::Builder::new().name("inflate".into()).spawn_scoped(scope, inflate);
+        spawned.map_err(|error| Error::archive(&options.layer, tar::Error::Read(error)))?;
         let applied = apply(&mut input, into, options);
         // Without a receiver the other thread stops at its next chunk.
         let Input { hasher, size, .. } = input;

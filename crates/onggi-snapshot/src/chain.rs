@@ -84,8 +84,8 @@ impl Snapshots {
         match dir.read(FINISH, 1 << 30) {
             Err(error) if error.is(Errno::NOENT) => Ok(Finish::default()),
             Err(source) => Err(broken(source)),
-            Ok(text) => serde_json::from_slice(&text)
-                .map_err(|_| Error::Damaged { path: self.path().join("diff").join(name_of(diff_id)).join(FINISH) }),
+            Ok(bytes) => Finish::from_bytes(&bytes)
+                .ok_or_else(|| Error::Damaged { path: self.path().join("diff").join(name_of(diff_id)).join(FINISH) }),
         }
     }
 

@@ -11,7 +11,7 @@
 //!   empty/                  a lower layer for images without any
 //!   diff/sha256-HEX/        a layer, by its diff id; complete or absent
 //!     fs/                   its files, in overlayfs's own form
-//!     finish.json           what depends on the layers below; only if something does
+//!     finish                what depends on the layers below; only if something does
 //!   chain/sha256-HEX/       what that comes to on one stack of layers, by its chain id
 //!     fs/                   an extra layer right above; only if there is something in it
 //!     layers                the diff ids of the stack, bottom first

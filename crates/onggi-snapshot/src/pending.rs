@@ -13,7 +13,7 @@ use crate::{Error, Snapshots};
 /// The files of a layer; the name of that of its files.
 pub(crate) const FILES: &str = "fs";
 /// What depends on the layers below.
-pub(crate) const FINISH: &str = "finish.json";
+pub(crate) const FINISH: &str = "finish";
 
 /// A layer that nobody else sees yet. Dropped, it is gone.
 #[derive(Debug)]
@@ -67,8 +67,7 @@ impl<'s> PendingLayer<'s> {
         let Self { snapshots, diff_id, work, files: _files } = self;
         let store = || {
             if !finish.is_settled() {
-                let text = serde_json::to_vec(finish).expect("plain data has a JSON form");
-                write_atomic(work.dir(), FINISH, &text, 0o600, Durability::Volatile)?;
+                write_atomic(work.dir(), FINISH, &finish.to_bytes(), 0o600, Durability::Volatile)?;
             }
             let readable = file::open(work.dir(), ".", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
             file::sync_all(&readable)?;

@@ -8,9 +8,11 @@
 #![expect(clippy::disallowed_methods, reason = "tests make their own trees and children")]
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -44,7 +46,11 @@ impl Layer {
         Self(Writer::new(Vec::new()))
     }
 
-    fn entry(mut self, path: &str, kind: Kind, mode: u32, data: &str) -> Self {
+    fn raw(self, path: Vec<u8>, kind: Kind, mode: u32) -> Self {
+        self.entry(path, kind, mode, "")
+    }
+
+    fn entry(mut self, path: impl Into<Vec<u8>>, kind: Kind, mode: u32, data: &str) -> Self {
         let entry = Entry {
             path: path.into(),
             kind,
@@ -303,6 +309,18 @@ fn a_crash_leaves_only_what_the_next_open_sweeps() {
     assert_no_temporaries(&dir);
 }
 
+fn names_need_not_be_text() {
+    let Scratch { store, dir: _dir } = scratch();
+    let name = OsStr::from_bytes(b"\xff\xfe\n");
+    let path = |file: &str| [name.as_bytes(), b"/", file.as_bytes()].concat();
+    let base = Layer::new().raw(path(""), Kind::Directory, 0o700).raw(path("tool"), Kind::File, 0o755).store(&store);
+    let top = Layer::new().raw(path("new"), Kind::File, 0o644).raw(path("alias"), Kind::HardLink(path("tool")), 0);
+    let mount = store.mount_ro(&[base, top.store(&store)]).unwrap();
+    let found = fs::metadata(inside(&mount, "").join(name)).unwrap();
+    assert_eq!(found.mode() & 0o7777, 0o700);
+    assert_eq!(fs::metadata(inside(&mount, "").join(name).join("alias")).unwrap().nlink(), 2);
+}
+
 /// D02 and D04 over two layers: the lower one brings a link out, the upper one goes through it.
 fn links_in_lower_layers_are_not_followed() {
     let Scratch { store, dir } = scratch();
@@ -361,6 +379,7 @@ const CASES: &[(&str, fn())] = &[
     ("nothing_is_left_of_a_layer_that_fails", nothing_is_left_of_a_layer_that_fails),
     ("prune_keeps_what_is_needed", prune_keeps_what_is_needed),
     ("a_crash_leaves_only_what_the_next_open_sweeps", a_crash_leaves_only_what_the_next_open_sweeps),
+    ("names_need_not_be_text", names_need_not_be_text),
     ("links_in_lower_layers_are_not_followed", links_in_lower_layers_are_not_followed),
     ("a_full_disk_leaves_nothing", a_full_disk_leaves_nothing),
     ("names_that_are_no_ids_are_refused", names_that_are_no_ids_are_refused),
