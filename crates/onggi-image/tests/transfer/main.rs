@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "tests run programs and write scratch files")]
 
+mod crash;
 mod lies;
 mod made;
 mod peers;
@@ -46,9 +47,15 @@ impl Scratch {
     #[track_caller]
     fn assert_nothing_half_made(&self) {
         assert_eq!(self.images.store().list().unwrap(), []);
+        assert_eq!(self.entries("images/leases"), [""; 0]);
+        self.assert_no_leftovers();
+    }
+
+    /// No work in progress that nobody is at, and no blob that is not what its name says.
+    #[track_caller]
+    fn assert_no_leftovers(&self) {
         let work: Vec<_> = self.entries("layers").into_iter().filter(|name| name.starts_with(".tmp")).collect();
         assert_eq!(work, [""; 0]);
-        assert_eq!(self.entries("images/leases"), [""; 0]);
         for digest in self.entries("images/blobs/sha256") {
             let content = std::fs::read(self.dir.path().join("images/blobs/sha256").join(&digest)).unwrap();
             assert_eq!(onggi_oci::Digest::of(&content).hex(), digest);
