@@ -156,7 +156,7 @@ pub(crate) fn create_with(
     on_spawned: OnSpawned<'_>,
 ) -> Result<Container> {
     let plan = Plan::new(&request)?;
-    let (filter, warnings) = filter::compile(plan.seccomp)?;
+    let filter = filter::compile(plan.seccomp)?;
     let state = StateJson { id: request.id, bundle: request.bundle, annotations: request.spec.annotations().as_ref() };
     let console_socket = match &request.stdio {
         Stdio::ConsoleSocket(path) => Some(path.clone()),
@@ -167,7 +167,7 @@ pub(crate) fn create_with(
     let cgroup = making.cgroup.as_ref().expect("it was just put there");
     let keyring = CString::new(format!("_ses.{}", request.id)).unwrap_or_default();
     let (ours, theirs) = Channel::pair().map_err(Error::step("make a channel"))?;
-    let into = cgroup_dir(cgroup)?;
+    let into = if plan.namespaces.joins(ns::USER) { None } else { cgroup_dir(cgroup)? };
     let job = Job {
         plan: &plan,
         channel: theirs,
@@ -186,7 +186,8 @@ pub(crate) fn create_with(
         no_pivot: request.no_pivot,
     };
     let pid = spawn(&plan.namespaces, job, into.as_ref(), &ours, (&mut making, held))?;
-    let mut conversation = Conversation { channel: &ours, plan: &plan, state, pid, console: None, warnings };
+    let mut conversation =
+        Conversation { channel: &ours, plan: &plan, state, pid, console: None, warnings: Vec::new() };
     conversation.lead(on_spawned)?;
     let Conversation { console, warnings, .. } = conversation;
     let console = match (console, console_socket) {

@@ -7,9 +7,12 @@ use onggi_sys::seccomp::Instruction;
 use crate::privilege::Filter;
 use crate::{Error, Result};
 
-/// Compiles the profile of `linux.seccomp`, with what in it has no effect here.
-pub(crate) fn compile(profile: Option<&LinuxSeccomp>) -> Result<(Option<Filter>, Vec<String>)> {
-    let Some(profile) = profile else { return Ok((None, Vec::new())) };
+/// Compiles the profile of `linux.seccomp`.
+///
+/// Names of calls that this kernel does not have are passed over without a word: the usual profiles name those of every
+/// architecture and version.
+pub(crate) fn compile(profile: Option<&LinuxSeccomp>) -> Result<Option<Filter>> {
+    let Some(profile) = profile else { return Ok(None) };
     let program =
         Architecture::host().and_then(|native| onggi_seccomp::compile(profile, native)).map_err(Error::Seccomp)?;
     if program.notify {
@@ -20,7 +23,7 @@ pub(crate) fn compile(profile: Option<&LinuxSeccomp>) -> Result<(Option<Filter>,
     }
     let instructions =
         program.instructions.iter().map(|one| Instruction { code: one.code, jt: one.jt, jf: one.jf, k: one.k });
-    Ok((Some(Filter { program: instructions.collect(), flags: program.flags }), program.warnings))
+    Ok(Some(Filter { program: instructions.collect(), flags: program.flags }))
 }
 
 /// What `features` prints of seccomp.

@@ -56,11 +56,15 @@ pub fn exec(request: ExecRequest<'_>) -> Result<Child> {
     let target = request.target;
     let process = ProcessPlan::new(request.process, "process", request.clamp_rlimits)?;
     let linux = target.spec.linux().as_ref();
-    let (filter, mut warnings) = filter::compile(linux.and_then(|linux| linux.seccomp().as_ref()))?;
+    let filter = filter::compile(linux.and_then(|linux| linux.seccomp().as_ref()))?;
+    let mut warnings = Vec::new();
     let first = store::open_process(target.pid, target.start_time)?
         .ok_or_else(|| Error::NotFound(format!("process {}", target.pid)))?;
     let cgroup = Cgroup::open_paths(&target.cgroup).map_err(from_cgroup)?;
-    let into = cgroup.dir_fd().map(file::dup).transpose().map_err(Error::step("open the control group"))?;
+    let namespaces = namespaces(target)?;
+    // A user of the container's own may not be cloned into the group; a file that we opened lets anybody in.
+    let into = cgroup.dir_fd().filter(|_| namespaces & ns::USER == 0);
+    let into = into.map(file::dup).transpose().map_err(Error::step("open the control group"))?;
     let console_socket = match &request.stdio {
         Stdio::ConsoleSocket(path) => Some(path.clone()),
         _ => None,
@@ -68,7 +72,7 @@ pub fn exec(request: ExecRequest<'_>) -> Result<Child> {
     let (ours, theirs) = Channel::pair().map_err(Error::step("make a channel"))?;
     let job = Job {
         channel: theirs,
-        namespaces: namespaces(target)?,
+        namespaces,
         first,
         entry: cgroup.entry(into.is_some()).map_err(from_cgroup)?,
         cgroup: into,

@@ -70,9 +70,15 @@ impl AsRawFd for SignalFd {
 /// Puts every signal back to its default action and unblocks all: both would be inherited over exec, and Rust itself
 /// ignores `SIGPIPE`. For a process that is about to become another program.
 pub fn reset() -> Result<()> {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: the default action runs no code of ours. KILL, STOP and the two that libc keeps refuse, rightly.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // The kernel's own sigaction (handler, flags, restorer, mask), all zero: the default action.
+    let default = [0_u64; 4];
+    for signal in 1..=64 {
+        // The call itself, because libc keeps two signals from its callers that may be ignored all the same.
+        // SAFETY: the structure is at least as long as the kernel reads; the default action runs no code of ours.
+        // KILL and STOP refuse, rightly.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u64>(), size_of::<u64>());
+        }
     }
     // SAFETY: the set is initialised by sigemptyset before it is used.
     let errno = unsafe {

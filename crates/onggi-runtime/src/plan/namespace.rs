@@ -51,7 +51,12 @@ impl NamespacePlan {
 
     /// Whether the container has a namespace of this kind that is not the caller's.
     pub(crate) fn has(&self, kind: u64) -> bool {
-        self.create & kind != 0 || self.join.iter().any(|(joined, _)| *joined == kind)
+        self.create & kind != 0 || self.joins(kind)
+    }
+
+    /// Whether it joins an existing namespace of this kind.
+    pub(crate) fn joins(&self, kind: u64) -> bool {
+        self.join.iter().any(|(joined, _)| *joined == kind)
     }
 
     /// Whether its users are other than the caller's.
