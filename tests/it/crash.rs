@@ -45,7 +45,11 @@ fn nothing_is_left(onggi: &Onggi, before: &Machine) {
         dir.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     };
     assert!(entries("data/containers").iter().all(|name| name.starts_with('.')), "{:?}", entries("data/containers"));
-    assert!(entries("data/containers/.names").iter().all(|name| name == ".lock"), "{:?}", entries("data/containers/.names"));
+    assert!(
+        entries("data/containers/.names").iter().all(|name| name == ".lock"),
+        "{:?}",
+        entries("data/containers/.names")
+    );
     assert_eq!(entries("run/containers"), [] as [&str; 0]);
 }
 

@@ -99,7 +99,19 @@ fn what_onggi_saves_others_load() {
         captured(command.args(words))
     };
     podman(&["load", "-q", "-i", archive.to_str().unwrap()]).unwrap();
-    let ran = podman(&["run", "--rm", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096", "--network", "none", "bb:latest", "echo", "runs"]);
+    let ran = podman(&[
+        "run",
+        "--rm",
+        "--ulimit",
+        "nofile=1024:1024",
+        "--ulimit",
+        "nproc=4096:4096",
+        "--network",
+        "none",
+        "bb:latest",
+        "echo",
+        "runs",
+    ]);
     let removed = podman(&["rmi", "-a", "-f"]);
     assert_eq!(ran.unwrap(), "runs\n");
     removed.unwrap();

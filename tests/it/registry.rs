@@ -114,7 +114,19 @@ fn pushed_images_are_pulled_by_others_and_run_there() {
         captured(command.args(words))
     };
     podman(&["pull", "-q", "--tls-verify=false", &name]).unwrap();
-    let ran = podman(&["run", "--rm", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096", "--network", "none", &name, "echo", "runs"]);
+    let ran = podman(&[
+        "run",
+        "--rm",
+        "--ulimit",
+        "nofile=1024:1024",
+        "--ulimit",
+        "nproc=4096:4096",
+        "--network",
+        "none",
+        &name,
+        "echo",
+        "runs",
+    ]);
     podman(&["rmi", "-a", "-f"]).unwrap();
     assert_eq!(ran.unwrap(), "runs\n");
     // Pushing again sends nothing that is there.

@@ -1,8 +1,9 @@
 //! What every command needs: the engine on the right directories, and a way to print.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use onggi_engine::rootless::{self, Entered, Surroundings, User};
 use onggi_engine::{Engine, Paths};
 
 use crate::args::Global;
@@ -13,6 +14,7 @@ pub(crate) struct Context {
     pub(crate) engine: Engine,
     /// Where `registries.toml` may be.
     pub(crate) registries: Vec<PathBuf>,
+    entered: Entered,
 }
 
 impl Context {
@@ -20,27 +22,36 @@ impl Context {
     /// has one thread.
     pub(crate) fn open(global: &Global) -> Result<Self> {
         let registries = registries();
-        let paths = paths(global)?;
-        Ok(Self { engine: Engine::open(paths)?, registries })
+        let entered = rootless::enter().map_err(|error| Error::other("become root in a user namespace", &error))?;
+        let engine = Engine::open(paths(global, &entered)?)?;
+        Ok(Self { engine, registries, entered })
+    }
+
+    /// Tells an ordinary user who has one user id alone what that means for images.
+    pub(crate) fn tell_of_ids(&self) {
+        if let Entered::User(User { alone: Some(alone), .. }) = &self.entered {
+            tell(&format!("warning: {alone}"));
+        }
     }
 }
 
-fn paths(global: &Global) -> Result<Paths> {
-    let standard = match (&global.root, &global.run) {
+fn paths(global: &Global, entered: &Entered) -> Result<Paths> {
+    if let (Some(data), Some(run)) = (&global.root, &global.run) {
         // Both are given: whatever the environment lacks is not needed.
-        (Some(data), Some(run)) => return Ok(Paths { data: absolute(data)?, run: absolute(run)? }),
-        _ => standard_paths()?,
-    };
-    let data = global.root.as_ref().map(absolute).transpose()?;
-    let run = global.run.as_ref().map(absolute).transpose()?;
+        return Ok(Paths { data: absolute(data)?, run: absolute(run)? });
+    }
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let (data_home, runtime_dir, home) = (variable("XDG_DATA_HOME"), variable("XDG_RUNTIME_DIR"), variable("HOME"));
+    let surroundings =
+        Surroundings { data_home: data_home.as_deref(), runtime_dir: runtime_dir.as_deref(), home: home.as_deref() };
+    let standard = rootless::paths(entered, &surroundings)
+        .map_err(|error| Error::other("find this user's directories", &error))?;
+    let data = global.root.as_deref().map(absolute).transpose()?;
+    let run = global.run.as_deref().map(absolute).transpose()?;
     Ok(Paths { data: data.unwrap_or(standard.data), run: run.unwrap_or(standard.run) })
 }
 
-fn standard_paths() -> Result<Paths> {
-    Ok(Paths::system())
-}
-
-fn absolute(path: &PathBuf) -> Result<PathBuf> {
+fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(Error::io(format!("make {} absolute", path.display())))
 }
 

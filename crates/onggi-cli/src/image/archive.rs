@@ -49,6 +49,7 @@ pub(crate) fn load(context: &Context, args: &Load) -> Result<ExitCode> {
     if args.input.is_none() && std::io::stdin().is_terminal() {
         return Err(Error::usage("requested to load from a terminal: use --input FILE or redirect standard input"));
     }
+    context.tell_of_ids();
     let loaded = context.engine.images()?.load(input(args.input.as_deref())?)?;
     if args.quiet {
         return Ok(ExitCode::SUCCESS);
@@ -74,6 +75,7 @@ fn input(path: Option<&Path>) -> Result<Box<dyn Read>> {
 }
 
 pub(crate) fn import(context: &Context, args: &Import) -> Result<ExitCode> {
+    context.tell_of_ids();
     let options = ImportOptions {
         name: args.name.as_deref().map(reference).transpose()?,
         changes: args.change.clone(),

@@ -14,6 +14,7 @@ use crate::context::{Context, print};
 use crate::error::{Error, Result};
 
 pub(crate) fn pull(context: &Context, args: &Pull) -> Result<ExitCode> {
+    context.tell_of_ids();
     let name = reference(&args.reference)?;
     let options = PullOptions { platform: platform(args.platform.as_deref())?, ..PullOptions::default() };
     let lines = Lines::new(args.quiet);
@@ -32,6 +33,7 @@ pub(crate) fn pull(context: &Context, args: &Pull) -> Result<ExitCode> {
 /// Fetches an image that a container is to be made of; whatever is printed goes to standard error, since the output
 /// is the container's.
 pub(crate) fn fetch(context: &Context, word: &str, platform_word: Option<&str>, quiet: bool) -> Result<()> {
+    context.tell_of_ids();
     let name = reference(word)?;
     let options = PullOptions { platform: platform(platform_word)?, ..PullOptions::default() };
     let lines = Lines::new(quiet);
