@@ -24,10 +24,14 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
+use crate::endpoint::network_name;
 use crate::host;
 use crate::proxy::{Proxies, Proxy};
-use crate::resolve::Names;
+use crate::resolve::addresses;
 use crate::tls::{self, Trust};
+
+/// The registry that is meant where none is named.
+const DOCKER: &str = "docker.io";
 
 /// How long one address has before the next is tried beside it (RFC 8305, "Connection Attempt Delay").
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -40,7 +44,6 @@ const PROXY_ANSWER_LIMIT: usize = 8 * 1024;
 pub(crate) struct Connector(Arc<Inner>);
 
 struct Inner {
-    names: Names,
     proxies: Proxies,
     patience: Duration,
     /// What differs from the defaults, by `host` or `host:port`.
@@ -51,7 +54,7 @@ struct Inner {
 impl Connector {
     pub(crate) fn new(proxies: Proxies, trust: HashMap<String, Trust>, patience: Duration) -> Self {
         let configurations = Mutex::default();
-        Self(Arc::new(Inner { names: Names::default(), proxies, patience, trust, configurations }))
+        Self(Arc::new(Inner { proxies, patience, trust, configurations }))
     }
 
     pub(crate) fn proxies(&self) -> &Proxies {
@@ -85,9 +88,9 @@ impl Inner {
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let proxy = self.proxies.on_the_way_to(uri);
         let stream = match proxy {
-            None => self.dial(host::of(uri), port).await?,
+            None => Self::dial(host::of(uri), port).await?,
             Some(proxy) => {
-                let stream = self.dial(&proxy.host, proxy.port).await?;
+                let stream = Self::dial(&proxy.host, proxy.port).await?;
                 if secure { tunnel(stream, proxy, host::of(uri), port).await? } else { stream }
             }
         };
@@ -97,8 +100,8 @@ impl Inner {
         Ok(Link { io: TokioIo::new(Box::new(stream)), proxied: proxy.is_some() })
     }
 
-    async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
-        let addresses = self.names.addresses(host).await.map_err(|error| {
+    async fn dial(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+        let addresses = addresses(host).await.map_err(|error| {
             let absent = error.is_nx_domain() || error.is_no_records_found();
             let stage = if absent { Stage::NoSuchHost } else { Stage::Resolve };
             ConnectError::new(stage, host, (!absent).then(|| error.into()))
@@ -311,6 +314,10 @@ impl Diagnose for ConnectError {
                 "{} does not seem to speak TLS; `insecure = true` of [registry.\"{}\"] in registries.toml allows plain HTTP",
                 self.target, self.target
             )),
+            (Stage::NoSuchHost, _) if self.target == network_name(DOCKER) => Some(
+                "where a name says no registry, docker.io is meant; is this machine online, or should there be a mirror?"
+                    .into(),
+            ),
             (Stage::NoSuchHost, _) => Some("the part before the first `/` names the registry's host".into()),
             _ => None,
         }

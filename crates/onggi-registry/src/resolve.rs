@@ -8,29 +8,22 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, ResolverConfig};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use tokio::sync::OnceCell;
 
 use crate::host;
 
-/// Finds addresses; reads the system's configuration when the first name is asked for.
-#[derive(Default)]
-pub(crate) struct Names {
-    resolver: OnceCell<TokioResolver>,
-}
-
-impl Names {
-    /// The addresses of `host`, the two families in turn.
-    pub(crate) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, NetError> {
-        if let Ok(address) = host.parse() {
-            return Ok(vec![address]);
-        }
-        if host::is_loopback(host) {
-            return Ok(vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])]);
-        }
-        let resolver = self.resolver.get_or_try_init(async || system_resolver()).await?;
-        let found = resolver.lookup_ip(host).await?;
-        Ok(in_turn(found.iter().collect()))
+/// The addresses of `host`, the two families in turn.
+///
+/// The system's configuration is read anew each time: a resolver that is kept would be bound to the runtime that it
+/// was made in, and to a network that may be another by then.
+pub(crate) async fn addresses(host: &str) -> Result<Vec<IpAddr>, NetError> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![address]);
     }
+    if host::is_loopback(host) {
+        return Ok(vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])]);
+    }
+    let found = system_resolver()?.lookup_ip(host).await?;
+    Ok(in_turn(found.iter().collect()))
 }
 
 fn system_resolver() -> Result<TokioResolver, NetError> {
@@ -64,9 +57,7 @@ mod tests {
 
     #[tokio::test]
     async fn addresses_and_this_machine_need_no_server() {
-        let names = Names::default();
-        assert_eq!(names.addresses("10.1.2.3").await.unwrap(), [IpAddr::from([10, 1, 2, 3])]);
-        assert_eq!(names.addresses("localhost").await.unwrap()[0], IpAddr::from([127, 0, 0, 1]));
-        assert!(names.resolver.get().is_none());
+        assert_eq!(addresses("10.1.2.3").await.unwrap(), [IpAddr::from([10, 1, 2, 3])]);
+        assert_eq!(addresses("localhost").await.unwrap()[0], IpAddr::from([127, 0, 0, 1]));
     }
 }
