@@ -23,6 +23,18 @@ impl Failure {
         Self { stage: stage.into(), kind, causes: vec![cause.into()], errno: None, code: None, hint: None }
     }
 
+    /// A failed call of the kernel's.
+    pub(crate) fn of(stage: impl Into<String>, error: &onggi_sys::Error) -> Self {
+        Self {
+            stage: stage.into(),
+            kind: error.kind(),
+            causes: chain(error),
+            errno: Some(error.raw()),
+            code: None,
+            hint: error.hint(),
+        }
+    }
+
     pub(crate) fn with_code(mut self, code: u8) -> Self {
         self.code = Some(code);
         self
@@ -46,13 +58,6 @@ pub(crate) trait During<T> {
 
 impl<T> During<T> for onggi_sys::Result<T> {
     fn during<S: Into<String>>(self, stage: impl FnOnce() -> S) -> Outcome<T> {
-        self.map_err(|error| Failure {
-            stage: stage().into(),
-            kind: error.kind(),
-            causes: chain(&error),
-            errno: Some(error.raw()),
-            code: None,
-            hint: error.hint(),
-        })
+        self.map_err(|error| Failure::of(stage(), &error))
     }
 }

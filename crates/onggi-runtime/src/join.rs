@@ -103,7 +103,7 @@ pub fn exec(request: ExecRequest<'_>) -> Result<Child> {
 /// Starts the joining half and takes its word for who goes on.
 fn spawn(job: Job, ours: &Channel) -> Result<(i32, OwnedFd)> {
     let half = match process::clone3(&CloneRequest::default()).map_err(Error::step("clone"))? {
-        Forked::Child => run(job),
+        Forked::Child => run(&job),
         Forked::Parent { pidfd, .. } => pidfd,
     };
     drop(job);
@@ -165,8 +165,8 @@ struct Job {
 }
 
 /// The joining half: a pid namespace holds only for children, so it clones the one that goes on.
-fn run(job: Job) -> ! {
-    match join(&job) {
+fn run(job: &Job) -> ! {
+    match join(job) {
         Ok((Forked::Child, proc)) => run_joined(job, &proc),
         Ok((Forked::Parent { pid, .. }, _)) => {
             let told = job.channel.successor(pid);
@@ -215,8 +215,8 @@ fn enter_namespaces(job: &Job) -> Outcome<()> {
     ns::join(&job.first, rest).during(stage)
 }
 
-fn run_joined(job: Job, proc: &OwnedFd) -> ! {
-    let failure = match go(&job, proc) {
+fn run_joined(job: &Job, proc: &OwnedFd) -> ! {
+    let failure = match go(job, proc) {
         Err(failure) => failure,
         Ok(never) => match never {},
     };

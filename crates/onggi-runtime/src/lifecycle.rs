@@ -1,7 +1,7 @@
 //! What the commands do to a container on record.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use onggi_cgroup::Cgroup;
@@ -80,7 +80,7 @@ fn new_state(entry: &Entry, bundle: &Path, spec: &Spec) -> State {
         pid: 0,
         start_time: 0,
         bundle: bundle.to_owned(),
-        rootfs: rootfs.unwrap_or_else(PathBuf::new),
+        rootfs: rootfs.unwrap_or_default(),
         created: jiff::Timestamp::now().to_string(),
         owner: process::effective_user(),
         cgroup_path: String::new(),

@@ -361,10 +361,10 @@ mod tests {
     #[test]
     fn refuses_to_clone_among_threads() {
         let (keep, wait) = std::sync::mpsc::channel::<()>();
-        let thread = std::thread::spawn(move || drop(wait.recv()));
+        let thread = std::thread::spawn(move || wait.recv().is_ok());
         let error = clone3(&CloneRequest::default()).unwrap_err();
         assert!(error.is(Errno::DEADLK));
         drop(keep);
-        thread.join().unwrap();
+        assert!(!thread.join().unwrap());
     }
 }

@@ -51,7 +51,7 @@ pub(crate) fn run(global: &Global, args: &[String]) -> Outcome {
     }
     let Some(foreground) = foreground else { return Ok(ExitCode::SUCCESS) };
     let console = container.console();
-    let ended = foreground.follow(container.pidfd(), console)?;
+    let ended = foreground.follow(container.pidfd(), console.as_ref())?;
     if !asked.keep {
         let store = global.store()?;
         let entry = store.entry(&asked.id)?;

@@ -54,7 +54,7 @@ pub(crate) fn exec(global: &Global, args: &[String]) -> Outcome {
     }
     let Some(foreground) = foreground else { return Ok(ExitCode::SUCCESS) };
     let console = child.console();
-    foreground.follow(child.pidfd(), console).map(|ended| ExitCode::from(ended.code()))
+    foreground.follow(child.pidfd(), console.as_ref()).map(|ended| ExitCode::from(ended.code()))
 }
 
 /// The container, and the process to be put into it.

@@ -71,7 +71,7 @@ pub(crate) fn list(global: &Global, args: &[String]) -> Outcome {
         .ids()?
         .iter()
         // What is being made, or taken away meanwhile, is not there.
-        .filter_map(|id| store.entry(id).ok().and_then(known))
+        .filter_map(|id| known(&store.entry(id).ok()?))
         .collect();
     if parsed.is_on("quiet")? {
         return print(&found.iter().map(|(state, _)| format!("{}\n", state.id)).collect::<String>());
@@ -84,7 +84,7 @@ pub(crate) fn list(global: &Global, args: &[String]) -> Outcome {
     }
 }
 
-fn known(entry: Entry) -> Option<(State, Status)> {
+fn known(entry: &Entry) -> Option<(State, Status)> {
     let state = entry.state().ok()?;
     let status = entry.status(&state);
     Some((state, status))

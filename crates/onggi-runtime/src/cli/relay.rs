@@ -29,14 +29,14 @@ impl Foreground {
     }
 
     /// Waits for the end of the process behind `pidfd`, and shows its terminal meanwhile.
-    pub(super) fn follow(&self, pidfd: BorrowedFd<'_>, console: Option<OwnedFd>) -> Result<Ended> {
+    pub(super) fn follow(&self, pidfd: BorrowedFd<'_>, console: Option<&OwnedFd>) -> Result<Ended> {
         let step = || Error::step("follow the container");
         let stdin = file::dup_number(0).ok();
         let settings = match (&console, &stdin) {
             (Some(_), Some(stdin)) if pty::is_terminal(stdin) => Some(pty::make_raw(stdin).map_err(step())?),
             _ => None,
         };
-        let result = Relay { signals: &self.signals, pidfd, console: console.as_ref(), stdin: stdin.as_ref() }.run();
+        let result = Relay { signals: &self.signals, pidfd, console, stdin: stdin.as_ref() }.run();
         if let (Some(settings), Some(stdin)) = (settings, &stdin) {
             drop(pty::restore(stdin, &settings));
         }

@@ -9,7 +9,7 @@ use onggi_sys::namespace as ns;
 use onggi_sys::{Errno, Result};
 
 use super::{Builder, hostile};
-use crate::failure::{During, Outcome};
+use crate::failure::{During, Failure, Outcome};
 use crate::plan::mount::{READ_ONLY, Source};
 use crate::plan::{MountPlan, Plan};
 use crate::trusted_proc;
@@ -83,7 +83,7 @@ impl Builder<'_> {
         let target = if is_proc_or_sys {
             self.plain_dir_target(&plan.destination).map_err(|error| match error.is(Errno::LOOP) {
                 true => hostile(stage(), "the image has a symbolic link there"),
-                false => Err::<(), _>(error).during(stage).unwrap_err(),
+                false => Failure::of(stage(), &error),
             })?
         } else {
             self.dir_target(&plan.destination).during(stage)?

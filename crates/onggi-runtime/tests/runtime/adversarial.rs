@@ -152,10 +152,10 @@ fn a_target_swapped_under_us_stays_inside() {
         scope.spawn(|| {
             let (flip, real) = (shared.path().join("flip"), shared.path().join("real"));
             while !done.load(Ordering::Relaxed) {
-                let _ = std::fs::rename(&real, &flip);
-                let _ = std::fs::rename(&flip, &real);
-                let _ = symlink(outside.path(), &flip);
-                let _ = std::fs::remove_file(&flip);
+                drop(std::fs::rename(&real, &flip));
+                drop(std::fs::rename(&flip, &real));
+                drop(symlink(outside.path(), &flip));
+                drop(std::fs::remove_file(&flip));
             }
         });
         for _ in 0..100 {

@@ -2,6 +2,7 @@
 //!
 //! `ONGGI_UNDER_TEST=runc` runs what is common to all runtimes against another one.
 #![expect(clippy::disallowed_methods, reason = "tests run programs and write scratch files")]
+#![expect(clippy::unwrap_used, reason = "the helpers of tests fail as tests do")]
 
 mod adversarial;
 mod errors;
