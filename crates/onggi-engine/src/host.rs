@@ -11,6 +11,8 @@ pub(crate) struct Host {
     pub(crate) bounding: Vec<Capability>,
     /// Whether we are an ordinary user's, root only in a user namespace of our own.
     pub(crate) rootless: bool,
+    /// Whether the group of terminals exists for us: an ordinary user may have but one id.
+    pub(crate) terminal_group: bool,
     /// How many processors there are for us.
     pub(crate) cpus: u32,
     /// Whether swap can be limited.
@@ -29,13 +31,30 @@ impl Host {
         Self {
             bounding: bounding_set(),
             rootless,
+            terminal_group: !rootless || maps(&read("/proc/self/gid_map"), TERMINAL_GROUP),
             cpus: std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1)),
             swap_limit: swap_limit(),
             time_namespaces: Path::new("/proc/self/ns/time").exists(),
             selinux: Path::new("/sys/fs/selinux/enforce").exists(),
-            kernel: kernel(&std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()),
+            kernel: kernel(&read("/proc/sys/kernel/osrelease")),
         }
     }
+}
+
+/// The group that owns terminals, in every distribution.
+const TERMINAL_GROUP: u64 = 5;
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// Whether `map` (user_namespaces(7)) has an id outside for `id` inside.
+fn maps(map: &str, id: u64) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(|word| word.parse::<u64>().unwrap_or(0));
+        let (inside, _, count) = (numbers.next(), numbers.next(), numbers.next());
+        inside.zip(count).is_some_and(|(inside, count)| (inside..inside.saturating_add(count)).contains(&id))
+    })
 }
 
 /// Both hierarchies show a file for the limit exactly where swap is accounted.
@@ -103,6 +122,14 @@ const NUMBERED: [(u32, Capability); 41] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn maps_of_ids() {
+        assert!(maps("         0          0 4294967295\n", 5));
+        assert!(maps("0 1000 1\n1 100000 65536\n", 5));
+        assert!(!maps("0 1000 1\n", 5));
+        assert!(!maps("", 5));
+    }
 
     #[test]
     fn releases() {

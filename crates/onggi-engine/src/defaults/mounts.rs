@@ -12,6 +12,9 @@ pub(crate) struct Entry {
     pub(crate) options: &'static [&'static str],
 }
 
+/// The option of `/dev/pts` that gives terminals to the group `tty`; left out where that group is not mapped.
+pub(crate) const TERMINAL_GROUP: &str = "gid=5";
+
 /// In the order they are mounted.
 pub(crate) const DEFAULT: [Entry; 7] = [
     Entry { destination: "/proc", kind: "proc", source: "proc", options: &["nosuid", "noexec", "nodev"] },
@@ -26,7 +29,7 @@ pub(crate) const DEFAULT: [Entry; 7] = [
         kind: "devpts",
         source: "devpts",
         // Group 5 is tty in every distribution; mode 620 lets write(1) in and nobody else.
-        options: &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        options: &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", TERMINAL_GROUP],
     },
     Entry { destination: "/sys", kind: "sysfs", source: "sysfs", options: &["nosuid", "noexec", "nodev", "ro"] },
     Entry {
@@ -46,5 +49,9 @@ pub(crate) const DEFAULT: [Entry; 7] = [
 
 /// The host's `/sys`, bound read-only with everything below it: sysfs itself cannot be mounted in a user namespace
 /// that does not own the network namespace.
-pub(crate) const SYS_OF_HOST: Entry =
-    Entry { destination: "/sys", kind: "none", source: "/sys", options: &["rbind", "nosuid", "noexec", "nodev", "ro"] };
+pub(crate) const SYS_OF_HOST: Entry = Entry {
+    destination: "/sys",
+    kind: "none",
+    source: "/sys",
+    options: &["rbind", "nosuid", "noexec", "nodev", "rro"],
+};

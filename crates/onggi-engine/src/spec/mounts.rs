@@ -6,7 +6,7 @@ use oci_spec::runtime::{Mount, MountBuilder};
 
 use super::COMPLETE;
 use crate::NetworkMode;
-use crate::defaults::mounts::{DEFAULT, Entry, SYS_OF_HOST};
+use crate::defaults::mounts::{DEFAULT, Entry, SYS_OF_HOST, TERMINAL_GROUP};
 use crate::host::Host;
 use crate::record::{MountPoint, Record};
 
@@ -20,7 +20,7 @@ pub(crate) const RESOLV_FILE: &str = "resolv.conf";
 /// The default file systems, the three files of `/etc`, and the user's mounts, which take the place of any of these.
 pub(super) fn all(record: &Record, dir: &Path, host: &Host) -> Vec<Mount> {
     let taken = |path: &Path| record.mounts.iter().any(|mount| mount.destination == path);
-    let system = DEFAULT.iter().map(|entry| of_system(choose(entry, record, host), record));
+    let system = DEFAULT.iter().map(|entry| of_system(choose(entry, record, host), record, host));
     let files = [(HOSTNAME_FILE, "/etc/hostname"), (HOSTS_FILE, "/etc/hosts"), (RESOLV_FILE, "/etc/resolv.conf")];
     let files = files.map(|(name, destination)| of_file(dir.join(name), destination));
     let ours = system.chain(files).filter(|mount| !taken(mount.destination()));
@@ -35,10 +35,13 @@ fn choose<'e>(entry: &'e Entry, record: &Record, host: &Host) -> &'e Entry {
     if entry.destination == "/sys" && foreign_network { &SYS_OF_HOST } else { entry }
 }
 
-fn of_system(entry: &Entry, record: &Record) -> Mount {
+fn of_system(entry: &Entry, record: &Record, host: &Host) -> Mount {
     // A privileged container may write to what the others only read.
     let writable = record.security.privileged && !record.security.read_only;
-    let options = entry.options.iter().filter(|&&option| !(writable && option == "ro"));
+    let unwanted = |option: &str| {
+        (writable && matches!(option, "ro" | "rro")) || (!host.terminal_group && option == TERMINAL_GROUP)
+    };
+    let options = entry.options.iter().filter(|option| !unwanted(option));
     build(entry.destination, entry.kind, entry.source, options.map(|&option| option.to_owned()).collect())
 }
 

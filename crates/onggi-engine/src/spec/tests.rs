@@ -9,6 +9,7 @@ fn host() -> Host {
     Host {
         bounding: crate::defaults::capabilities::DEFAULT.to_vec(),
         rootless: false,
+        terminal_group: true,
         cpus: 4,
         swap_limit: true,
         time_namespaces: true,
@@ -158,9 +159,10 @@ fn the_hosts_network_brings_the_hosts_name() {
     assert_eq!(*spec.hostname(), None);
     let namespaces = spec.linux().as_ref().unwrap().namespaces().as_ref().unwrap();
     assert!(namespaces.iter().all(|namespace| namespace.typ() != LinuxNamespaceType::Network));
-    let rootless = Host { rootless: true, ..host() };
+    let rootless = Host { rootless: true, terminal_group: false, ..host() };
     let spec = build(&record, Path::new("/x"), &rootless).unwrap();
-    assert_eq!(options(&spec, "/sys"), "rbind,nosuid,noexec,nodev,ro");
+    assert_eq!(options(&spec, "/sys"), "rbind,nosuid,noexec,nodev,rro");
+    assert!(!options(&spec, "/dev/pts").contains("gid"));
     assert!(spec.linux().as_ref().unwrap().resources().as_ref().unwrap().devices().is_none());
 }
 
