@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use onggi_cgroup::Cgroup;
 use onggi_fs::{Lock, Root};
-use onggi_oci::runtime::Spec;
+use onggi_oci::runtime::{LinuxNamespaceType, Spec};
 use onggi_sys::{Errno, pidfd, process};
 
 use crate::channel::{Channel, Order};
@@ -152,7 +152,11 @@ pub(crate) fn delete(store: &Store, entry: &Entry, force: bool) -> Result<Vec<St
         pidfd::wait_exited(&process, Some(PATIENCE)).map_err(Error::step("wait for the container's end"))?;
     }
     let spec = entry.spec();
-    clear(store.dir(), entry)?;
+    let survivors = match &spec {
+        Ok(spec) if has_own_pids(spec) => Survivors::None,
+        _ => Survivors::Possible,
+    };
+    clear(store.dir(), entry, survivors)?;
     let json = document(&state, "stopped");
     let mut warnings = Vec::new();
     for (index, hook) in spec.iter().flat_map(|spec| hook::named(spec.hooks().as_ref(), "poststop")).enumerate() {
@@ -164,11 +168,25 @@ pub(crate) fn delete(store: &Store, entry: &Entry, force: bool) -> Result<Vec<St
     Ok(warnings)
 }
 
+/// Whether anybody can have outlived the first process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Survivors {
+    /// The kernel kills a pid namespace with its first process.
+    None,
+    Possible,
+}
+
+fn has_own_pids(spec: &Spec) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default();
+    namespaces.iter().any(|one| one.typ() == LinuxNamespaceType::Pid && one.path().is_none())
+}
+
 /// Removes a container's control group and directory.
-pub(crate) fn clear(root: &Root, entry: &Entry) -> Result<()> {
+pub(crate) fn clear(root: &Root, entry: &Entry, survivors: Survivors) -> Result<()> {
     match entry.state() {
         // Its creator was killed, and its process with it; whoever is in that group now is somebody else's.
         Ok(state) if state.pid == 0 => drop(state.open_cgroup().map(Cgroup::remove)),
+        Ok(state) if survivors == Survivors::None => state.open_cgroup()?.remove().map_err(container::from_cgroup)?,
         Ok(state) => container::remove_cgroup(state.open_cgroup()?)?,
         Err(_) => {}
     }

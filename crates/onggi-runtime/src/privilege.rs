@@ -82,12 +82,11 @@ pub(crate) fn apply(
         // Without no-new-privileges only CAP_SYS_ADMIN may load a filter: now, while it is here.
         load(filter)?;
     }
-    let capabilities = clamp(plan.capabilities, channel)?;
+    let possible = capability::bounding();
+    let capabilities = clamp(plan.capabilities, possible, channel)?;
     // The bounding set while CAP_SETPCAP is here.
-    for number in (0..64).filter(|&number| capabilities.bounding & 1 << number == 0) {
-        if capability::is_bounding(number) == Some(true) {
-            capability::drop_bounding(number).during(|| format!("drop {}", capability_name(number)))?;
-        }
+    for number in each(possible & !capabilities.bounding) {
+        capability::drop_bounding(number).during(|| format!("drop {}", capability_name(number)))?;
     }
     prctl::set_keep_capabilities(true).during(|| "keep capabilities over the change of user")?;
     set_user(plan)?;
@@ -127,18 +126,17 @@ fn set_capabilities(plan: CapabilityPlan) -> Outcome<()> {
     let sets = Sets { permitted: plan.permitted, effective: plan.effective, inheritable: plan.inheritable };
     capability::set(sets).during(stage)?;
     // Only what is permitted and inheritable can be ambient, so that set comes last.
-    for number in (0..64).filter(|&number| plan.ambient & 1 << number != 0) {
+    for number in each(plan.ambient) {
         capability::raise_ambient(number).during(stage)?;
     }
     Ok(())
 }
 
 /// Takes out what the caller itself does not have, and says so.
-fn clamp(plan: CapabilityPlan, channel: &Channel) -> Outcome<CapabilityPlan> {
-    let possible = capability::bounding();
+fn clamp(plan: CapabilityPlan, possible: u64, channel: &Channel) -> Outcome<CapabilityPlan> {
     let missing = plan.all() & !possible;
     if missing != 0 {
-        let names: Vec<_> = (0..64).filter(|&number| missing & 1 << number != 0).map(capability_name).collect();
+        let names: Vec<_> = each(missing).map(capability_name).collect();
         let warning = format!("process.capabilities: not available here, left out: {}", names.join(", "));
         channel.warn(&warning).during(|| "report a warning")?;
     }
@@ -147,6 +145,11 @@ fn clamp(plan: CapabilityPlan, channel: &Channel) -> Outcome<CapabilityPlan> {
     plan.effective &= plan.permitted;
     plan.ambient &= plan.permitted & plan.inheritable;
     Ok(plan)
+}
+
+/// The numbers of the capabilities in `set`.
+fn each(set: u64) -> impl Iterator<Item = u32> {
+    (0..64).filter(move |&number| set & 1 << number != 0)
 }
 
 fn set_rlimits(plan: &ProcessPlan, channel: &Channel) -> Outcome<()> {

@@ -24,6 +24,7 @@ use onggi_sys::{Errno, pidfd, process, socket};
 use serde::{Deserialize, Serialize};
 
 use crate::container::from_cgroup;
+use crate::lifecycle::Survivors;
 use crate::plan::check_id;
 use crate::{Error, Result};
 
@@ -109,7 +110,7 @@ impl Store {
                 let entry = self.entry(id)?;
                 let abandoned = entry.try_lock()?.filter(|_| entry.state().is_ok_and(|state| state.pid == 0));
                 let Some(lock) = abandoned else { return Err(Error::Exists(id.into())) };
-                crate::lifecycle::clear(&self.root, &entry)?;
+                crate::lifecycle::clear(&self.root, &entry, Survivors::Possible)?;
                 drop(lock);
                 file::mkdir(&self.root, id, Mode::from_raw_mode(0o700)).map_err(|_| Error::Exists(id.into()))?;
             }

@@ -48,7 +48,8 @@ pub fn is_bounding(number: u32) -> Option<bool> {
 
 /// The caller's bounding set.
 pub fn bounding() -> u64 {
-    (0..64).filter(|&number| is_bounding(number) == Some(true)).fold(0, |set, number| set | 1 << number)
+    let known = (0..64).map_while(|number| is_bounding(number).map(|held| (number, held)));
+    known.filter(|(_, held)| *held).fold(0, |set, (number, _)| set | 1 << number)
 }
 
 /// Takes capability number `number` out of the bounding set, for good. prctl(2) `PR_CAPBSET_DROP`.
