@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use onggi_fs::Lock;
 use onggi_monitor::LogLimits;
 use serde::{Deserialize, Serialize};
 
@@ -214,8 +215,8 @@ pub struct RemoveContainer {
     pub volumes: bool,
 }
 
-/// A container that was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A container that was made. While this lives, no prune takes the container away before it is started.
+#[derive(Debug)]
 pub struct Created {
     /// Its id.
     pub id: ContainerId,
@@ -223,6 +224,8 @@ pub struct Created {
     pub name: Name,
     /// What was asked for and cannot be had here, though the container works without.
     pub warnings: Vec<String>,
+    /// Tells other processes that the container is wanted.
+    pub(crate) _wanted: Option<Lock>,
 }
 
 /// What in a request cannot be.

@@ -29,9 +29,10 @@ impl Containers<'_> {
         let mut record = draft(request, &image, &id, self.engine.paths(), &host)?;
         let warnings = warnings(&record, &host);
         let locked = layout::begin(&self.engine.containers, &id).to("make the container's directory")?;
+        let wanted = layout::want(&locked.dir).to("lock the container's directory")?;
         let made = self.fill(&locked, request, &mut record, (&images, &image));
         match made.and_then(|()| self.publish(&record)) {
-            Ok(()) => Ok(Created { id, name: record.name, warnings }),
+            Ok(()) => Ok(Created { id, name: record.name, warnings, _wanted: wanted }),
             Err(error) => {
                 // The first failure is what the user must know; what undoing leaves, the next sweep finds.
                 drop(remove::undo(self.engine, locked));

@@ -18,6 +18,8 @@ pub(super) const MAKING: &str = ".making";
 pub(super) const REMOVING: &str = ".removing";
 /// In a container's directory: held by who makes, starts or removes it, and by its monitor.
 pub(super) const LOCK: &str = "lock";
+/// In a container's directory: held by who has made it and may be about to start it.
+const MAKER: &str = "maker";
 /// In [`MAKING`]: held shared between making a directory and locking it, exclusively by who looks for the abandoned.
 const GATE: &str = ".gate";
 /// It is held for a few system calls.
@@ -104,6 +106,16 @@ pub(super) fn sync_dir(dir: impl AsFd) -> Result<()> {
 
 fn place(place: &str, id: &ContainerId) -> PathBuf {
     [place, id.as_str()].iter().collect()
+}
+
+/// Keeps the container in `dir` from [`is_wanted`]'s answer "no" while the lock lives.
+pub(super) fn want(dir: &Root) -> Result<Option<Lock>> {
+    Lock::try_acquire(dir, MAKER, LockMode::Shared)
+}
+
+/// Whether the one who made the container in `dir` still has it in mind.
+pub(super) fn is_wanted(dir: &Root) -> Result<bool> {
+    Lock::try_acquire(dir, MAKER, LockMode::Exclusive).map(|lock| lock.is_none())
 }
 
 /// Whether somebody holds the lock of the container in `dir`; makes no lock file where there is none.

@@ -39,7 +39,7 @@ impl Containers<'_> {
         }
     }
 
-    /// Removes every container that does not run.
+    /// Removes every container that does not run and that nobody is about to start.
     pub fn prune(self) -> Result<Vec<ContainerId>> {
         self.sweep();
         let mut removed = Vec::new();
@@ -48,6 +48,9 @@ impl Containers<'_> {
             // Whoever holds the lock uses the container: running, starting, or being removed by somebody else.
             let Some(locked) = layout::try_lock(dir, &id).to("lock a container")? else { continue };
             if let Some(locked) = recover::settle(self.engine, locked)? {
+                if layout::is_wanted(&locked.dir).to("lock a container")? {
+                    continue;
+                }
                 remove_locked(self.engine, locked, false)?;
             }
             removed.push(id);

@@ -294,6 +294,16 @@ fn prune_takes_what_nobody_owns() {
 }
 
 #[test]
+fn prune_leaves_what_is_about_to_be_started() {
+    let bench = Bench::new();
+    let created = bench.containers().create(&request("keen-plum")).unwrap();
+    assert_eq!(bench.containers().prune().unwrap(), []);
+    let id = created.id.clone();
+    drop(created);
+    assert_eq!(bench.containers().prune().unwrap(), [id]);
+}
+
+#[test]
 fn an_image_in_use_stays() {
     let bench = Bench::new();
     drop(bench.create("keen-plum"));
