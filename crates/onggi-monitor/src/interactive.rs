@@ -110,6 +110,10 @@ struct Joint<'i, 'a> {
 
 impl Joint<'_, '_> {
     fn run(&mut self) -> Result<Ended> {
+        // What came with the answer to the request that began the session is in no socket any more.
+        if let Some(ended) = self.take_in()? {
+            return Ok(ended);
+        }
         loop {
             let [socket, signals, input] = self.wait()?;
             if socket.contains(PollFlags::OUT) {
@@ -146,6 +150,14 @@ impl Joint<'_, '_> {
     fn receive(&mut self) -> Result<Option<Ended>> {
         // The end of the connection may stand behind the answer that we wait for: look at that first.
         let filled = self.session.fill();
+        match self.take_in()? {
+            Some(ended) => Ok(Some(ended)),
+            None => filled.map(|()| None),
+        }
+    }
+
+    /// Writes what has arrived whole.
+    fn take_in(&mut self) -> Result<Option<Ended>> {
         while let Some(event) = self.session.pending()? {
             match event {
                 Event::Output(Stream::Stdout, data) => write(self.interaction.stdout, &data)?,
@@ -154,7 +166,7 @@ impl Joint<'_, '_> {
                 Event::Answer(_) => {}
             }
         }
-        filled.map(|()| None)
+        Ok(None)
     }
 
     fn pass_signals(&mut self) -> Result<()> {

@@ -163,6 +163,7 @@ impl<S: Sandbox> Server<S> {
             if let Some(ended) = self.settle() {
                 return Ok(ended);
             }
+            self.peers_left();
         }
     }
 
@@ -184,7 +185,6 @@ impl<S: Sandbox> Server<S> {
             self.kill_container();
         }
         self.deaf_until = self.deaf_until.filter(|&until| Instant::now() < until);
-        self.peers_left();
         Ok(quiet)
     }
 

@@ -405,3 +405,19 @@ fn output_that_nobody_takes_ends_the_command_and_not_the_container() {
     assert_eq!(collect(&mut session).2, 2);
     rig.end();
 }
+
+#[test]
+fn an_end_that_comes_with_the_beginning_is_seen_at_once() {
+    let mut rig = Rig::new("exec sleep 30", Stdin::Null);
+    let process = onggi_oci::runtime::ProcessBuilder::default().args(["/bin/true".to_owned()]).build().unwrap();
+    let exec = Exec { process, user: String::new(), stdin: false, detach: false, terminal_size: None };
+    let null = File::options().write(true).open("/dev/null").unwrap();
+    let begun = Instant::now();
+    for _ in 0..20 {
+        let session = rig.client().exec(exec.clone()).unwrap();
+        assert_eq!(join(session, None, &null, false), crate::Ended::Exited(Exit { code: 0, oom_killed: false }));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    rig.client().kill(9).unwrap();
+    rig.end();
+}
