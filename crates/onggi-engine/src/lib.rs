@@ -41,6 +41,7 @@ mod paths;
 mod prune;
 mod record;
 mod request;
+pub mod rootless;
 mod signal;
 mod snapshots;
 mod spec;

@@ -113,7 +113,12 @@ struct Attachment {
 }
 
 fn attachment(group: impl AsFd, program: impl AsFd) -> Attachment {
-    Attachment { target_fd: raw(&group), attach_bpf_fd: raw(&program), attach_type: ATTACH_TYPE_CGROUP_DEVICE, flags: 0 }
+    Attachment {
+        target_fd: raw(&group),
+        attach_bpf_fd: raw(&program),
+        attach_type: ATTACH_TYPE_CGROUP_DEVICE,
+        flags: 0,
+    }
 }
 
 /// # Safety

@@ -188,13 +188,22 @@ pub fn find_helper(ids: Ids) -> std::result::Result<PathBuf, HelperError> {
 /// None where there is no such file. Lines name a user by name or by number.
 pub fn subordinates(ids: Ids, uid: u32) -> Result<Vec<(u32, u32)>> {
     let Some(text) = read_if_there(ids.subordinate_file())? else { return Ok(Vec::new()) };
-    let name = user_name(uid)?;
-    Ok(parse_subordinates(&text, name.as_deref(), uid))
+    let user = user(uid)?;
+    Ok(parse_subordinates(&text, user.as_ref().map(|user| user.name.as_str()), uid))
 }
 
-/// The name of the user `uid` in `/etc/passwd`. Users that only a directory service knows have none here.
-pub fn user_name(uid: u32) -> Result<Option<String>> {
-    Ok(read_if_there("/etc/passwd")?.and_then(|text| parse_user_name(&text, uid)))
+/// A line of `/etc/passwd`, as far as it matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// The home directory.
+    pub home: PathBuf,
+}
+
+/// The user `uid` in `/etc/passwd`. Users that only a directory service knows are not there.
+pub fn user(uid: u32) -> Result<Option<User>> {
+    Ok(read_if_there("/etc/passwd")?.and_then(|text| parse_user(&text, uid)))
 }
 
 fn read_if_there(path: &str) -> Result<Option<String>> {
@@ -220,11 +229,13 @@ fn parse_subordinates(text: &str, name: Option<&str>, uid: u32) -> Vec<(u32, u32
     text.lines().filter_map(parse).take(MOST_RANGES).collect()
 }
 
-fn parse_user_name(text: &str, uid: u32) -> Option<String> {
+fn parse_user(text: &str, uid: u32) -> Option<User> {
     text.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next().filter(|name| !name.is_empty())?;
-        (fields.nth(1)?.parse::<u32>().ok()? == uid).then(|| name.to_owned())
+        let found = fields.nth(1)?.parse::<u32>().ok()? == uid;
+        let home = fields.nth(2).unwrap_or_default();
+        found.then(|| User { name: name.to_owned(), home: home.into() })
     })
 }
 
@@ -244,9 +255,9 @@ mod tests {
     #[test]
     fn names_of_users() {
         let text = "root:x:0:0::/root:/bin/sh\nbroken\n:x:5:5::/:\nann:x:1000:1000::/home/ann:/bin/sh\n";
-        assert_eq!(parse_user_name(text, 1000).as_deref(), Some("ann"));
-        assert_eq!(parse_user_name(text, 5), None);
-        assert_eq!(user_name(0).unwrap().as_deref(), Some("root"));
+        assert_eq!(parse_user(text, 1000), Some(User { name: "ann".into(), home: "/home/ann".into() }));
+        assert_eq!(parse_user(text, 5), None);
+        assert_eq!(user(0).unwrap().unwrap().name, "root");
     }
 
     #[test]

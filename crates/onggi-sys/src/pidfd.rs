@@ -32,7 +32,8 @@ pub fn wait_exited(pidfd: impl AsFd, timeout: Option<std::time::Duration>) -> Re
     let deadline = timeout.map(|timeout| std::time::Instant::now() + timeout);
     retry_on_intr(|| {
         let left = deadline.map(|at| at.saturating_duration_since(std::time::Instant::now()));
-        let left = left.map(|left| file::Timespec::try_from(left).unwrap_or(file::Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
+        let left =
+            left.map(|left| file::Timespec::try_from(left).unwrap_or(file::Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
         let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
         rustix::event::poll(&mut fds, left.as_ref())
     })
