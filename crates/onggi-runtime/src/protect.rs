@@ -1,39 +1,42 @@
 //! Our own binary, on a mount that nothing inside a container can write through (CVE-2019-5736).
 //!
 //! What a container executes can be us (`#!/proc/self/exe`), and what it finds in `/proc/PID/exe` can be us too, while
-//! we enter. A descriptor reached that way is of the mount that the binary was executed from: here a read-only one that
-//! is in no mount namespace, so that it can be neither written through, nor remounted, nor found by name. docs/adr/0005
-//! has the measurements behind the order of the three ways.
+//! we enter. A descriptor reached that way is of the mount that the binary was executed from: here an overlay without an
+//! upper directory, in no mount namespace. It has nothing to write to even for somebody who clears its read-only flag,
+//! which whoever may mount can do to a detached mount of another's (and so to a mere read-only copy of the host's
+//! mount). docs/adr/0005 has the measurements.
 
 use std::ffi::{CString, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use onggi_sys::file::{self, CWD, Mode, OFlags};
-use onggi_sys::mount::{self, Attributes, Depth, FsContext, MountAttrFlags, Propagation};
+use onggi_sys::mount::{FsContext, MountAttrFlags};
 use onggi_sys::{Errno, Result as SysResult, memory_file, process};
 
 use crate::{Error, Result};
 
 const OWN: &str = "/proc/self/exe";
+const OVERLAY_MAGIC: u64 = 0x794c_7630;
 
-/// Opens our own binary on a mount that is read-only and that no namespace contains.
+/// Opens our own binary where nothing can write to it: on a read-only overlay that no namespace contains, or, without
+/// the right to mount, in a sealed copy in memory.
 ///
-/// Executed by this descriptor, `/proc/self/exe` of the new process leads to that mount.
+/// Executed by this descriptor, `/proc/self/exe` of the new process leads there.
 pub fn exe() -> Result<OwnedFd> {
     let step = || Error::step("protect our own binary from the container");
     let own = file::open(CWD, OWN, OFlags::PATH, Mode::empty()).map_err(step())?;
-    if is_read_only(&own).map_err(step())? {
+    if is_read_only_overlay(&own).map_err(step())? {
         return Ok(own);
     }
-    overlay(&own).or_else(|_| bind(&own)).or_else(|_| sealed_copy()).map_err(step())
+    overlay(&own).or_else(|_| sealed_copy()).map_err(step())
 }
 
 /// Whether this process was executed by such a descriptor.
 pub fn is_protected() -> Result<bool> {
     let step = || Error::step("look at our own binary");
     let own = file::open(CWD, OWN, OFlags::PATH, Mode::empty()).map_err(step())?;
-    Ok(is_read_only(&own).map_err(step())? || memory_file::is_sealed(OWN))
+    Ok(is_read_only_overlay(&own).map_err(step())? || memory_file::is_sealed(OWN))
 }
 
 /// Executes ourselves again by such a descriptor, unless that has happened.
@@ -63,8 +66,9 @@ pub(crate) fn ensure(args: &[OsString]) -> Result<()> {
     Err(process::execute_fd(&exe, &args, &env)).map_err(Error::step("execute our own protected binary"))
 }
 
-fn is_read_only(fd: impl AsFd) -> SysResult<bool> {
-    file::is_read_only_mount(fd)
+fn is_read_only_overlay(fd: impl AsFd) -> SysResult<bool> {
+    let kind = u64::try_from(file::statfs(&fd)?.f_type);
+    Ok(kind == Ok(OVERLAY_MAGIC) && file::is_read_only_mount(fd)?)
 }
 
 /// A detached overlay of the binary's directory and an empty one: no upper directory, so nothing to write to.
@@ -84,18 +88,6 @@ fn overlay(own: &OwnedFd) -> SysResult<OwnedFd> {
     let (ours, there) = (file::stat(own)?, file::stat(&found)?);
     let same = ours.st_ino == there.st_ino && ours.st_size == there.st_size && ours.st_mtime == there.st_mtime;
     if same { Ok(found) } else { Err(unusable()) }
-}
-
-/// A detached read-only copy of the mount, of the binary alone.
-fn bind(own: &OwnedFd) -> SysResult<OwnedFd> {
-    let copy = mount::clone_tree(own, "", Depth::Single)?;
-    let change = Attributes {
-        set: crate::plan::mount::READ_ONLY,
-        propagation: Some(Propagation::Private),
-        ..Attributes::default()
-    };
-    mount::set_attributes(&copy, &change, Depth::Single)?;
-    Ok(copy)
 }
 
 /// A copy in memory that can never be changed again: slow, and 14 MB of it, but asks for no right.
