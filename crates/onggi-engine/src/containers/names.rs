@@ -60,6 +60,20 @@ impl<'r> Names<'r> {
         if self.linked(name)?.as_ref() == Some(id) { self.unlink(name) } else { Ok(()) }
     }
 
+    /// Takes the stale ones away.
+    pub(super) fn sweep(&self) -> Result<()> {
+        let _lock = Lock::acquire(&self.dir, LOCK, LockMode::Exclusive, PATIENCE)?;
+        for entry in file::entries(&self.dir)? {
+            let Some(name) = entry.name.to_str().and_then(|name| name.parse::<Name>().ok()) else { continue };
+            if let Some(owner) = self.linked(&name)?
+                && !self.exists(&owner)?
+            {
+                self.unlink(&name)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Whose `name` is.
     pub(super) fn owner(&self, name: &Name) -> Result<Option<ContainerId>> {
         self.linked(name)
@@ -138,6 +152,18 @@ mod tests {
         assert_eq!(names.owner(&name).unwrap(), Some(first.clone()));
         names.release(&name, &first).unwrap();
         assert_eq!(names.claim(&name, &second).unwrap(), Ok(()));
+    }
+
+    #[test]
+    fn a_sweep_takes_the_stale_ones() {
+        let (_dir, root) = scratch();
+        let names = Names::open(&root).unwrap();
+        let (stale, good): (Name, Name) = ("keen-plum".parse().unwrap(), "calm-jar".parse().unwrap());
+        let (gone, there) = (ContainerId::random().unwrap(), made(&root, "."));
+        assert_eq!(names.claim(&stale, &gone).unwrap(), Ok(()));
+        assert_eq!(names.claim(&good, &there).unwrap(), Ok(()));
+        names.sweep().unwrap();
+        assert_eq!((names.owner(&stale).unwrap(), names.owner(&good).unwrap()), (None, Some(there)));
     }
 
     #[test]

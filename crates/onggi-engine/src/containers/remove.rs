@@ -55,6 +55,7 @@ impl Containers<'_> {
             }
             removed.push(id);
         }
+        Names::open(&self.engine.containers).and_then(|names| names.sweep()).to("tidy the names of containers")?;
         Ok(removed)
     }
 
