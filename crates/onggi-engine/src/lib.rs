@@ -15,6 +15,7 @@
 //!     hosts hostname resolv.conf                     }
 //!     state.json log         its monitor's, what is true of it and what it has written
 //!     lock                   held by who makes, starts or removes it, and by its monitor while it runs
+//!     maker                  held shared by who has made it and may be about to start it: prune leaves it alone
 //! DATA/volumes/NAME/_data/   a volume
 //! RUN/containers/ID/         where its monitor listens
 //! ```
