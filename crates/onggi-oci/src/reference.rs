@@ -102,6 +102,8 @@ impl Reference {
         match self.repository.strip_prefix(OFFICIAL) {
             // `library/x/y` without its first part would be the repository `x/y`.
             Some(short) if !short.contains('/') => short.to_owned(),
+            // `docker.io/quay.io/x` without its first part would be on another registry.
+            _ if self.repository.split_once('/').is_some_and(|(first, _)| is_registry(first)) => self.name(),
             _ => self.repository.clone(),
         }
     }

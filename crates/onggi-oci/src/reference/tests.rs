@@ -17,6 +17,8 @@ fn names_are_completed_as_docker_completes_them() {
         ("grafana/loki", "docker.io/grafana/loki:latest", "grafana/loki:latest"),
         ("library/a/b", "docker.io/library/a/b:latest", "library/a/b:latest"),
         ("localhost/x", "localhost/x:latest", "localhost/x:latest"),
+        ("docker.io/localhost/x", "docker.io/localhost/x:latest", "docker.io/localhost/x:latest"),
+        ("index.docker.io/quay.io/x", "docker.io/quay.io/x:latest", "docker.io/quay.io/x:latest"),
         ("localhost:5000/x", "localhost:5000/x:latest", "localhost:5000/x:latest"),
         ("localhost:5000/x:y", "localhost:5000/x:y", "localhost:5000/x:y"),
         // Nothing but a tag follows a name without a slash.
