@@ -309,3 +309,80 @@ impl Drop for Making {
 fn is_lack_of_rights(error: &sys::Error) -> bool {
     error.is(Errno::ACCESS) || error.is(Errno::PERM) || error.is(Errno::ROFS)
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "processes and the kernel's files are what is tested here")]
+mod tests {
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    use onggi_oci::runtime::{LinuxDeviceCgroup, LinuxDeviceCgroupBuilder, LinuxDeviceType, LinuxResourcesBuilder};
+
+    use super::*;
+
+    /// The v2 hierarchy of this machine as if it were the only one.
+    fn v2_alone() -> Option<Layout> {
+        let mut layout = Layout::detect().ok()?;
+        layout.hierarchies.retain(|hierarchy| hierarchy.kind == HierarchyKind::V2);
+        (!layout.hierarchies.is_empty() && onggi_testkit::lacks("root").is_none()).then_some(layout)
+    }
+
+    fn rule(allow: bool, minor: i64, access: &str) -> LinuxDeviceCgroup {
+        let rule = LinuxDeviceCgroupBuilder::default().allow(allow).typ(LinuxDeviceType::C).major(1).minor(minor);
+        rule.access(access).build().unwrap()
+    }
+
+    /// Whether a process of the group can open `path`.
+    fn opens(group: &Cgroup, path: &str, how: &str) -> bool {
+        let mut child = Command::new("sh")
+            .args(["-c", &format!("read go; exec 3{how}{path}")])
+            .stdin(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        group.add(i32::try_from(child.id()).unwrap()).unwrap();
+        std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"go\n").unwrap();
+        child.wait().unwrap().success()
+    }
+
+    #[test]
+    fn the_device_filter_of_v2_holds_in_the_kernel_and_can_be_replaced() {
+        let Some(layout) = v2_alone() else {
+            return onggi_testkit::skip("device filter", "needs root and a cgroup v2 mount");
+        };
+        let path = CgroupPath::parse(&format!("/onggi-filter-{}", std::process::id())).unwrap();
+        let resources =
+            |rules: Vec<LinuxDeviceCgroup>| LinuxResourcesBuilder::default().devices(rules).build().unwrap();
+        let group = match Cgroup::create_in(&layout, &path, Some(&resources(vec![rule(false, 11, "rwm")]))) {
+            Err(Error::DeviceFilter { source, .. }) => {
+                return onggi_testkit::skip("device filter", &format!("needs BPF for cgroups: {source}"));
+            }
+            other => other.unwrap(),
+        };
+        let first = (opens(&group, "/dev/null", ">"), opens(&group, "/dev/kmsg", "<"));
+        group.set(&resources(vec![rule(true, 11, "r")])).unwrap();
+        let second = (opens(&group, "/dev/kmsg", "<"), opens(&group, "/dev/kmsg", ">"));
+        group.remove().unwrap();
+        assert_eq!((first, second), ((true, false), (true, false)));
+    }
+
+    #[test]
+    fn a_limit_without_its_controller_is_refused_and_leaves_nothing() {
+        let Some(layout) = v2_alone() else {
+            return onggi_testkit::skip("missing controller", "needs root and a cgroup v2 mount");
+        };
+        let path = CgroupPath::parse(&format!("/onggi-lacking-{}", std::process::id())).unwrap();
+        let memory = onggi_oci::runtime::LinuxMemoryBuilder::default().limit(1 << 26).build().unwrap();
+        let resources = LinuxResourcesBuilder::default().memory(memory).build().unwrap();
+        let target = layout.v2_mount().unwrap().join(path.to_string().trim_start_matches('/'));
+        match Cgroup::create_in(&layout, &path, Some(&resources)) {
+            // A machine with v2 alone has the controller.
+            Ok(group) => group.remove().unwrap(),
+            Err(error) => {
+                assert_eq!(error.to_string(), "cannot limit memory: the memory cgroup controller is not available here")
+            }
+        }
+        assert!(!target.exists());
+    }
+}
