@@ -5,8 +5,8 @@ use std::ops::Range;
 use crate::Result;
 use crate::file::{self, CWD, Mode, OFlags};
 
-/// Stack kept below the caller's frame, for what it calls next.
-const STACK_MARGIN: usize = 64 * 1024;
+/// Stack kept below our own frame: more than the one call that is made while the rest goes.
+const STACK_MARGIN: usize = 8 * 1024;
 
 /// What is left when this takes effect comes back page by page as it is touched, from the page cache or as zeros.
 ///
@@ -93,7 +93,7 @@ mod tests {
             assert_eq!(spare(kept, 0), None, "{kept}");
         }
         let stack = "00800000-00900000 rw-p 00000000 00:00 0     [stack]";
-        assert_eq!(spare(stack, 0x8f_f123), Some(0x80_0000..0x8e_f000));
+        assert_eq!(spare(stack, 0x8f_f123), Some(0x80_0000..0x8f_d000));
         assert_eq!(spare(stack, 0x80_1000), None);
         assert_eq!(spare(stack, 0x10_0000), None);
     }

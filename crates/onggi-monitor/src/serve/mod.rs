@@ -109,8 +109,18 @@ pub(crate) struct Server<S> {
     deaf_until: Option<Instant>,
     /// Room for one frame, while output flows.
     scratch: Vec<u8>,
-    /// Whether something has happened since memory was last given back.
-    busy: bool,
+    mood: Mood,
+}
+
+/// How long ago something happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    /// Just now.
+    Busy,
+    /// Long enough ago to give memory back with the next wait.
+    Drowsy,
+    /// Longer.
+    Asleep,
 }
 
 impl<S: Sandbox> Server<S> {
@@ -127,7 +137,7 @@ impl<S: Sandbox> Server<S> {
             kill_at: None,
             deaf_until: None,
             scratch: Vec::new(),
-            busy: true,
+            mood: Mood::Busy,
         }
     }
 
@@ -156,10 +166,11 @@ impl<S: Sandbox> Server<S> {
         self.tasks.insert(FIRST, first);
         loop {
             let quiet = self.turn()?;
-            if quiet && self.busy {
-                self.shrink();
-            }
-            self.busy = !quiet;
+            self.mood = match (quiet, self.mood) {
+                (false, _) => Mood::Busy,
+                (true, Mood::Busy) => self.shrink(),
+                (true, _) => Mood::Asleep,
+            };
             if let Some(ended) = self.settle() {
                 return Ok(ended);
             }
@@ -191,7 +202,7 @@ impl<S: Sandbox> Server<S> {
     /// Until when to wait at most.
     fn patience(&self) -> Option<Duration> {
         let now = Instant::now();
-        let idle = self.busy.then(|| now + IDLE);
+        let idle = (self.mood == Mood::Busy).then(|| now + IDLE);
         let drains = self.tasks.values().filter_map(Task::deadline);
         drains.chain(self.kill_at).chain(self.deaf_until).chain(idle).min().map(|at| at.saturating_duration_since(now))
     }
@@ -228,6 +239,11 @@ impl<S: Sandbox> Server<S> {
             flags.set(PollFlags::IN, !peer.closing && !self.is_stuffed(peer));
             flags.set(PollFlags::OUT, peer.has_outgoing());
             add(Token::Peer(id), peer.as_fd(), flags);
+        }
+        if self.mood == Mood::Drowsy {
+            // The very last thing before sleep, so that little is touched again. It only saves memory: where it cannot
+            // be done nothing is amiss.
+            drop(onggi_sys::memory::give_back());
         }
         event::poll(&mut fds, timeout)?;
         let ready = tokens.into_iter().zip(fds.iter().map(PollFd::revents));
@@ -418,13 +434,12 @@ impl<S: Sandbox> Server<S> {
         }
     }
 
-    /// Gives memory back that only busy times need.
-    fn shrink(&mut self) {
+    /// Frees what only busy times need.
+    fn shrink(&mut self) -> Mood {
         self.scratch = Vec::new();
         self.log.shrink();
         self.tasks.values_mut().for_each(Task::shrink);
-        // It only saves memory; where there is no /proc there is nothing to save it for.
-        drop(onggi_sys::memory::give_back());
+        Mood::Drowsy
     }
 
     fn take_scratch(&mut self) -> Vec<u8> {
