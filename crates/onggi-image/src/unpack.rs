@@ -1,14 +1,15 @@
 //! Layers as directories.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::num::NonZero;
-use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use onggi_fs::{Durability, write_atomic};
+use onggi_fs::{Durability, sweep_temporaries, write_atomic};
 use onggi_oci::{Descriptor, Digest, Platform};
 use onggi_sys::Errno;
+use onggi_sys::file::{self, AtFlags};
 
 use crate::{Image, ImageError, Images};
 
@@ -133,9 +134,16 @@ impl Images {
     }
 
     /// Removes the notes on layers that are gone.
-    pub(crate) fn sweep_sizes(&self, gone: &[Digest]) -> Result<(), onggi_sys::Error> {
-        for diff_id in gone {
-            match onggi_sys::file::unlink(self.sizes().as_fd(), note_name(diff_id), onggi_sys::file::AtFlags::empty()) {
+    pub(crate) fn sweep_sizes(&self) -> onggi_sys::Result<()> {
+        sweep_temporaries(self.sizes())?;
+        let layers = self.snapshots().layers().unwrap_or_default();
+        let needed: HashSet<String> = layers.iter().map(note_name).collect();
+        for entry in file::entries(self.sizes())? {
+            let known = entry.name.to_str().is_some_and(|name| needed.contains(name) || name.starts_with('.'));
+            if known {
+                continue;
+            }
+            match file::unlink(self.sizes(), &entry.name, AtFlags::empty()) {
                 Err(error) if !error.is(Errno::NOENT) => return Err(error),
                 _ => {}
             }

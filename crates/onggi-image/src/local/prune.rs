@@ -56,7 +56,8 @@ impl Images {
             }
             Ok::<_, ImageError>(removed)
         })?;
-        let reclaimed = self.collect(&CollectOptions::default(), LAYER_PATIENCE)?;
+        // Whoever prunes wants the space now; a download that nobody is at begins anew.
+        let reclaimed = self.collect(&CollectOptions { give_up_after: Duration::ZERO }, LAYER_PATIENCE)?;
         Ok(Pruned { removed, reclaimed })
     }
 
@@ -69,8 +70,7 @@ impl Images {
     pub fn collect(&self, options: &CollectOptions, patience: Duration) -> Result<u64, ImageError> {
         let blobs = self.store().collect(options)?.bytes;
         let pruned = self.snapshots().prune(patience, || self.layers_of_all())?;
-        self.sweep_sizes(&pruned.layers)
-            .map_err(|source| ImageError::System { what: "remove notes on layers".into(), source })?;
+        self.sweep_sizes().map_err(|source| ImageError::System { what: "remove notes on layers".into(), source })?;
         Ok(blobs + pruned.bytes)
     }
 

@@ -123,6 +123,7 @@ fn names_go_one_by_one_and_the_image_with_the_last() {
     assert_eq!(scratch.blobs(), 4);
     assert_eq!(scratch.remove("b", false).unwrap(), [Removed::Untagged(name("b")), Removed::Deleted(image.id)]);
     assert_eq!((scratch.blobs(), scratch.images.snapshots().layers().unwrap().len()), (0, 0));
+    assert_eq!(std::fs::read_dir(scratch.dir.path().join("images/sizes")).unwrap().count(), 0);
     assert!(matches!(scratch.remove("b", false), Err(ImageError::NotFound { .. })));
 }
 
