@@ -9,7 +9,7 @@ use onggi_sys::file::{self, AtFlags, CWD, Mode};
 use onggi_sys::{self as sys, Errno};
 
 use crate::attribute::Directory;
-use crate::layout::{Hierarchy, HierarchyKind};
+use crate::layout::{Hierarchy, HierarchyKind, Version};
 use crate::{CgroupPath, Controller, Error, Layout, Result, limits, subtree};
 
 /// A control group: one directory in each hierarchy of the machine, used as one.
@@ -48,8 +48,14 @@ impl Cgroup {
         let needs = resources.map(limits::needs).unwrap_or_default();
         let mut making = Making { made: Vec::new(), group: Self { parts: Vec::new() } };
         let mut refused = Vec::new();
+        // Beside v1 the v2 hierarchy's controllers are left to whoever may want to mount them as v1: a controller that was
+        // handed down here once cannot be.
+        let on_v1 = |need: &limits::Need| {
+            layout.v1_mounts().any(|(key, _)| key.split(',').any(|name| name == need.controller.name()))
+        };
+        let hand_down = layout.version() == Version::V2 || !needs.iter().all(on_v1);
         for hierarchy in &layout.hierarchies {
-            if let Some(source) = making.add(hierarchy, path)? {
+            if let Some(source) = making.add(hierarchy, path, hand_down)? {
                 refused.push((hierarchy, source));
             }
         }
@@ -237,11 +243,11 @@ struct Making {
 
 impl Making {
     /// Makes the group's directory in `hierarchy`; gives back what kept it from it, where that was a lack of rights.
-    fn add(&mut self, hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Option<sys::Error>> {
+    fn add(&mut self, hierarchy: &Hierarchy, path: &CgroupPath, hand_down: bool) -> Result<Option<sys::Error>> {
         let target = hierarchy.place(path);
         let not_enabled = match hierarchy.kind {
-            HierarchyKind::V2 => subtree::enable_controllers(&hierarchy.mount, &target),
-            HierarchyKind::V1 { .. } => None,
+            HierarchyKind::V2 if hand_down => subtree::enable_controllers(&hierarchy.mount, &target),
+            HierarchyKind::V2 | HierarchyKind::V1 { .. } => None,
         };
         match self.make(&hierarchy.mount, &target) {
             Ok(()) => {}
@@ -380,7 +386,7 @@ mod tests {
             // A machine with v2 alone has the controller.
             Ok(group) => group.remove().unwrap(),
             Err(error) => {
-                assert_eq!(error.to_string(), "cannot limit memory: the memory cgroup controller is not available here")
+                assert_eq!(error.to_string(), "cannot limit memory: the memory cgroup controller is not available here");
             }
         }
         assert!(!target.exists());
