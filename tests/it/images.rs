@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use onggi_testkit::{Onggi, Rootfs, captured, needs};
+use onggi_testkit::{Docker, Onggi, Rootfs, captured, needs};
 use serde_json::Value;
 
 use crate::{BINARY, with_busybox};
@@ -146,6 +146,10 @@ fn what_others_save_onggi_loads() {
     std::fs::write(Path::new(&at("bundle")).join("rootfs/added"), "by umoci\n").unwrap();
     std::fs::remove_file(Path::new(&at("bundle")).join("rootfs/bin/vi")).unwrap();
     captured(Command::new("umoci").args(["repack", "--image", &format!("{layout}:made"), &at("bundle")])).unwrap();
+    std::fs::write(at("note"), "inserted\n").unwrap();
+    // Its archives of single files end right behind the file's data.
+    captured(Command::new("umoci").args(["insert", "--image", &format!("{layout}:made"), &at("note"), "/note"]))
+        .unwrap();
     captured(Command::new("tar").args(["-C", &layout, "-cf", &at("umoci.tar"), "."])).unwrap();
     let fresh = Onggi::new(BINARY).unwrap();
     fresh.run(["load", "-i", &at("umoci.tar")]).ok().unwrap();
@@ -159,9 +163,35 @@ fn what_others_save_onggi_loads() {
         made,
         "sh",
         "-c",
-        "cat /added; test -e /bin/vi || echo removed",
+        "cat /added /note; test -e /bin/vi || echo removed",
     ]);
-    assert_eq!(ran.stdout, "by umoci\nremoved\n", "{}", ran.stderr);
+    assert_eq!(ran.stdout, "by umoci\ninserted\nremoved\n", "{}", ran.stderr);
+}
+
+#[test]
+fn what_docker_saves_onggi_loads() {
+    needs!("root");
+    let Some(docker) = Docker::start().unwrap() else {
+        onggi_testkit::skip("images::what_docker_saves_onggi_loads", "dockerd is not installed");
+        return;
+    };
+    let rootfs = Rootfs::busybox().unwrap().unwrap();
+    docker.import(&rootfs.tar().unwrap(), "made-by-docker:v1").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let archive = dir.path().join("docker.tar").to_string_lossy().into_owned();
+    captured(docker.command().args(["save", "-o", &archive, "made-by-docker:v1"])).unwrap();
+    let onggi = Onggi::new(BINARY).unwrap();
+    let loaded = onggi.run(["load", "-i", &archive]).ok().unwrap();
+    assert_eq!(loaded.stdout, "Loaded image: made-by-docker:v1\n");
+    assert_eq!(say(&onggi, "made-by-docker:v1"), "runs\n");
+    // The same image under the same ID, and back again.
+    let theirs = captured(docker.command().args(["inspect", "-f", "{{.Id}}", "made-by-docker:v1"])).unwrap();
+    assert_eq!(onggi.run(["inspect", "-f", "{{.Id}}", "made-by-docker:v1"]).stdout, theirs);
+    onggi.run(["tag", "made-by-docker:v1", "back:v1"]).ok().unwrap();
+    onggi.run(["save", "-o", &archive, "back:v1"]).ok().unwrap();
+    captured(docker.command().args(["load", "-i", &archive])).unwrap();
+    let ran = captured(docker.command().args(["run", "--rm", "--network", "none", "back:v1", "echo", "runs"])).unwrap();
+    assert_eq!(ran, "runs\n");
 }
 
 #[test]
