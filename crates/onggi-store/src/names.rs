@@ -40,14 +40,14 @@ impl Names {
 
     /// What a name leads to. A name with a digest leads to that digest only.
     pub fn resolve(&self, name: &Reference) -> Option<Descriptor> {
+        // As we write it; with a thousand images, reading each name as a user's would be felt.
+        let written = name.to_string();
+        let ours = |found: &&Descriptor| found.annotations.get(IMAGE_NAME) == Some(&written);
+        if let Some(found) = self.index.manifests.iter().find(ours) {
+            return Some(target_of(found));
+        }
         let exact = self.entries().find(|entry| entry.name.as_ref() == Some(name));
-        let found = exact.or_else(|| {
-            let digest = name.digest()?;
-            let same_repository =
-                |other: &Reference| (other.registry(), other.repository()) == (name.registry(), name.repository());
-            self.entries()
-                .find(|entry| entry.descriptor.digest == *digest && entry.name.as_ref().is_some_and(same_repository))
-        });
+        let found = exact.or_else(|| self.entries().find(|entry| is_pinned(entry, name)));
         found.map(|entry| entry.descriptor)
     }
 
@@ -198,6 +198,12 @@ pub(crate) fn name_of(descriptor: &Descriptor) -> Option<Reference> {
         .iter()
         .filter_map(|key| descriptor.annotations.get(*key))
         .find_map(|name| Reference::parse(name).ok())
+}
+
+/// Whether `name` is the repository and the digest of the entry.
+fn is_pinned(entry: &Entry, name: &Reference) -> bool {
+    let same = |other: &Reference| (other.registry(), other.repository()) == (name.registry(), name.repository());
+    name.digest() == Some(&entry.descriptor.digest) && entry.name.as_ref().is_some_and(same)
 }
 
 /// Whether it has no name, and not even one that another tool gave it.
