@@ -146,20 +146,30 @@ pub(crate) fn delete(store: &Store, entry: &Entry, force: bool) -> Result<Vec<St
     if !force && matches!(status, Status::Running | Status::Paused) {
         return Err(conflict("delete", entry, status));
     }
-    if let Some(process) = state.process()? {
-        process::pidfd_signal(&process, 9).map_err(Error::step(format!("kill container `{}`", entry.id)))?;
+    let process = state.process()?;
+    if let Some(process) = &process {
+        process::pidfd_signal(process, 9).map_err(Error::step(format!("kill container `{}`", entry.id)))?;
         thaw(&state);
-        pidfd::wait_exited(&process, Some(PATIENCE)).map_err(Error::step("wait for the container's end"))?;
+        pidfd::wait_exited(process, Some(PATIENCE)).map_err(Error::step("wait for the container's end"))?;
     }
-    let spec = entry.spec();
-    let survivors = match &spec {
-        Ok(spec) if has_own_pids(spec) => Survivors::None,
-        _ => Survivors::Possible,
-    };
+    drop(process);
+    // One whose specification is damaged can still be taken away.
+    let spec = entry.spec().ok();
+    take_away(store, entry, &state, spec.as_ref())
+}
+
+/// The same for a container that has ended, by who made it and so knows its specification.
+pub(crate) fn delete_ended(store: &Store, entry: &Entry, spec: &Spec) -> Result<Vec<String>> {
+    let _lock = entry.lock()?;
+    take_away(store, entry, &entry.state()?, Some(spec))
+}
+
+fn take_away(store: &Store, entry: &Entry, state: &State, spec: Option<&Spec>) -> Result<Vec<String>> {
+    let survivors = if spec.is_some_and(has_own_pids) { Survivors::None } else { Survivors::Possible };
     clear(store.dir(), entry, survivors)?;
-    let json = document(&state, "stopped");
+    let json = document(state, "stopped");
     let mut warnings = Vec::new();
-    for (index, hook) in spec.iter().flat_map(|spec| hook::named(spec.hooks().as_ref(), "poststop")).enumerate() {
+    for (index, hook) in hook::named(spec.and_then(|spec| spec.hooks().as_ref()), "poststop").iter().enumerate() {
         // One that fails does not keep the others from cleaning up.
         if let Err(failure) = hook::run_all("poststop", std::slice::from_ref(hook), &json) {
             warnings.push(format!("hook poststop[{index}]: {}", failure.causes.join(": ")));

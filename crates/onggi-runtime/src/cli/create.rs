@@ -28,8 +28,9 @@ const FLAGS: [Flag; 9] = [
 
 /// Makes a container; another command starts it.
 pub(crate) fn create(global: &Global, args: &[String]) -> Outcome {
-    let asked = Asked::parse(args, false)?;
+    // First of all: whatever is read before it is read twice.
     protect::ensure(&global.all_args)?;
+    let asked = Asked::parse(args, false)?;
     let container = asked.make(global, Gate::Listener, asked.stdio(Detached::Yes)?)?;
     log::warnings(global, container.warnings());
     asked.write_pid_file(container.pid()).or_else(|error| give_up(global, &asked.id, container, error))?;
@@ -38,8 +39,8 @@ pub(crate) fn create(global: &Global, args: &[String]) -> Outcome {
 
 /// Makes a container and starts it; in the foreground also waits for its end and takes it away.
 pub(crate) fn run(global: &Global, args: &[String]) -> Outcome {
-    let asked = Asked::parse(args, true)?;
     protect::ensure(&global.all_args)?;
+    let asked = Asked::parse(args, true)?;
     let detached = if asked.detach { Detached::Yes } else { Detached::No };
     let stdio = asked.stdio(detached)?;
     let foreground = (!asked.detach).then(|| relay::Foreground::begin(asked.subreaper)).transpose()?;
@@ -55,7 +56,7 @@ pub(crate) fn run(global: &Global, args: &[String]) -> Outcome {
     if !asked.keep {
         let store = global.store()?;
         let entry = store.entry(&asked.id)?;
-        log::warnings(global, &lifecycle::delete(&store, &entry, true)?);
+        log::warnings(global, &lifecycle::delete_ended(&store, &entry, &asked.spec)?);
     }
     Ok(ExitCode::from(ended.code()))
 }

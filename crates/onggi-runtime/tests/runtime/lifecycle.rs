@@ -130,3 +130,32 @@ fn a_log_in_json() {
     assert_eq!(line["level"], "error");
     assert!(line["msg"].as_str().unwrap().contains("executable file not found in $PATH"), "{line}");
 }
+
+/// An ordinary user, in a user namespace that maps himself alone.
+#[test]
+fn an_ordinary_user() {
+    onggi_testkit::needs!("root", "setpriv");
+    let mut bundle = bundle!("id -u; echo x > /dev/null && echo null; cat /proc/self/uid_map | tr -s ' '");
+    let home = tempfile::tempdir().unwrap();
+    let runtime = home.path().join("runtime");
+    std::fs::copy(crate::support::runtime(), &runtime).unwrap();
+    let own = |path: &std::path::Path| std::os::unix::fs::chown(path, Some(54_321), Some(54_321)).unwrap();
+    own(home.path());
+    let as_user = |args: &[&str]| {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid=54321", "--regid=54321", "--clear-groups"]).arg(&runtime);
+        command.args(args).current_dir(home.path()).stdin(std::process::Stdio::null());
+        command.env("XDG_RUNTIME_DIR", home.path());
+        crate::support::Outcome::from(command.output().unwrap())
+    };
+    as_user(&["spec", "--rootless"]).ok();
+    let file = home.path().join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    config["process"]["terminal"] = json!(false);
+    config["process"]["args"] = bundle.config["process"]["args"].take();
+    config["root"]["path"] = json!(bundle.rootfs.path());
+    std::fs::set_permissions(bundle.rootfs.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::write(&file, config.to_string()).unwrap();
+    assert_eq!(as_user(&["run", "mine"]).ok(), "0\nnull\n 0 54321 1\n");
+    assert!(home.path().join("onggi/runtime").read_dir().unwrap().next().is_none());
+}
