@@ -162,7 +162,7 @@ impl Diagnose for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NoController { controller, source: Some(_), .. } => Some(format!(
-                "the {controller} controller is not delegated to this user; run as root, or inside `systemd-run --user --scope -p Delegate=yes`"
+                "the {controller} controller is not delegated to this user: leave the limit out or run as root; on cgroup v2, `systemd-run --user --scope -p Delegate=yes` delegates it"
             )),
             Self::NoController { controller, source: None, .. } => {
                 Some(format!("this kernel has no {controller} controller mounted; leave the limit out"))

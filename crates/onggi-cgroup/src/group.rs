@@ -10,6 +10,7 @@ use onggi_sys::{self as sys, Errno};
 
 use crate::attribute::Directory;
 use crate::layout::{Hierarchy, HierarchyKind, Version};
+use crate::subtree::Wanted;
 use crate::{CgroupPath, Controller, Error, Layout, Result, limits, subtree};
 
 /// A control group: one directory in each hierarchy of the machine, used as one.
@@ -50,12 +51,13 @@ impl Cgroup {
         let mut refused = Vec::new();
         // Beside v1 the v2 hierarchy's controllers are left to whoever may want to mount them as v1: a controller that was
         // handed down here once cannot be.
-        let on_v1 = |need: &limits::Need| {
+        let on_v1 = |need: &&limits::Need| {
             layout.v1_mounts().any(|(key, _)| key.split(',').any(|name| name == need.controller.name()))
         };
-        let hand_down = layout.version() == Version::V2 || !needs.iter().all(on_v1);
+        let lacking = needs.iter().filter(|need| !on_v1(need)).map(|need| need.controller).collect();
+        let wanted = if layout.version() == Version::V2 { Wanted::All } else { Wanted::Only(lacking) };
         for hierarchy in &layout.hierarchies {
-            if let Some(source) = making.add(hierarchy, path, hand_down)? {
+            if let Some(source) = making.add(hierarchy, path, &wanted)? {
                 refused.push((hierarchy, source));
             }
         }
@@ -243,11 +245,11 @@ struct Making {
 
 impl Making {
     /// Makes the group's directory in `hierarchy`; gives back what kept it from it, where that was a lack of rights.
-    fn add(&mut self, hierarchy: &Hierarchy, path: &CgroupPath, hand_down: bool) -> Result<Option<sys::Error>> {
+    fn add(&mut self, hierarchy: &Hierarchy, path: &CgroupPath, wanted: &Wanted) -> Result<Option<sys::Error>> {
         let target = hierarchy.place(path);
         let not_enabled = match hierarchy.kind {
-            HierarchyKind::V2 if hand_down => subtree::enable_controllers(&hierarchy.mount, &target),
-            HierarchyKind::V2 | HierarchyKind::V1 { .. } => None,
+            HierarchyKind::V2 => subtree::enable_controllers(&hierarchy.mount, &target, wanted),
+            HierarchyKind::V1 { .. } => None,
         };
         match self.make(&hierarchy.mount, &target) {
             Ok(()) => {}
@@ -326,11 +328,16 @@ mod tests {
 
     use super::*;
 
-    /// The v2 hierarchy of this machine as if it were the only one.
+    /// The v2 hierarchy of this machine with next to none beside it: a machine with v2 alone would have all its
+    /// controllers handed down, and this one is others' too.
     fn v2_alone() -> Option<Layout> {
         let mut layout = Layout::detect().ok()?;
-        layout.hierarchies.retain(|hierarchy| hierarchy.kind == HierarchyKind::V2);
-        (!layout.hierarchies.is_empty() && onggi_testkit::lacks("root").is_none()).then_some(layout)
+        let keep = |kind: &HierarchyKind| match kind {
+            HierarchyKind::V2 => true,
+            HierarchyKind::V1 { controllers, .. } => controllers.is_empty(),
+        };
+        layout.hierarchies.retain(|hierarchy| keep(&hierarchy.kind));
+        (layout.v2_mount().is_some() && onggi_testkit::lacks("root").is_none()).then_some(layout)
     }
 
     fn rule(allow: bool, minor: i64, access: &str) -> LinuxDeviceCgroup {
@@ -386,7 +393,10 @@ mod tests {
             // A machine with v2 alone has the controller.
             Ok(group) => group.remove().unwrap(),
             Err(error) => {
-                assert_eq!(error.to_string(), "cannot limit memory: the memory cgroup controller is not available here");
+                assert_eq!(
+                    error.to_string(),
+                    "cannot limit memory: the memory cgroup controller is not available here"
+                );
             }
         }
         assert!(!target.exists());

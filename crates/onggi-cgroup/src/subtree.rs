@@ -8,7 +8,7 @@ use onggi_sys::file::{self, AtFlags, CWD, FileType};
 use onggi_sys::{self as sys, Errno};
 
 use crate::attribute::Directory;
-use crate::{Error, Result};
+use crate::{Controller, Error, Result};
 
 /// The processes of the group and of all groups below it.
 pub(crate) fn procs(group: &Directory) -> Result<Vec<i32>> {
@@ -48,12 +48,30 @@ pub(crate) fn check_free(group: &Directory) -> Result<()> {
     Ok(())
 }
 
-/// Hands all controllers down from the root of a v2 hierarchy to the parent of `target`, as far as that is possible.
+/// Which controllers of a v2 hierarchy are to be handed down.
+pub(crate) enum Wanted {
+    All,
+    Only(Vec<Controller>),
+}
+
+impl Wanted {
+    fn holds(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(wanted) => Controller::from_v2(name).is_some_and(|controller| wanted.contains(&controller)),
+        }
+    }
+}
+
+/// Hands controllers down from the root of a v2 hierarchy to the parent of `target`, as far as that is possible.
 ///
 /// Answers with the first refusal: only a limit that needs the controller makes an error of it.
-pub(crate) fn enable_controllers(mount: &Path, target: &Path) -> Option<sys::Error> {
+pub(crate) fn enable_controllers(mount: &Path, target: &Path, wanted: &Wanted) -> Option<sys::Error> {
+    if matches!(wanted, Wanted::Only(none) if none.is_empty()) {
+        return None;
+    }
     let parent = Directory::open(target.parent()?.to_owned()).ok();
-    if parent.is_some_and(|parent| missing(&parent).is_some_and(|missing| missing.is_empty())) {
+    if parent.is_some_and(|parent| missing(&parent, wanted).is_some_and(|missing| missing.is_empty())) {
         return None;
     }
     let mut refused = None;
@@ -66,14 +84,14 @@ pub(crate) fn enable_controllers(mount: &Path, target: &Path) -> Option<sys::Err
         {
             return refused.or(Some(error));
         }
-        let enabled = Directory::open(path.to_owned()).and_then(|group| enable(&group));
+        let enabled = Directory::open(path.to_owned()).and_then(|group| enable(&group, wanted));
         refused = refused.or(enabled.err());
     }
     refused
 }
 
-fn enable(group: &Directory) -> sys::Result<()> {
-    let missing = missing(group).unwrap_or_default();
+fn enable(group: &Directory, wanted: &Wanted) -> sys::Result<()> {
+    let missing = missing(group, wanted).unwrap_or_default();
     if missing.is_empty() || group.try_write("cgroup.subtree_control", &missing.join(" ")).is_ok() {
         return Ok(());
     }
@@ -85,11 +103,16 @@ fn enable(group: &Directory) -> sys::Result<()> {
     refused
 }
 
-/// What `cgroup.subtree_control` lacks of `cgroup.controllers`, each with the `+` that asks for it.
-fn missing(group: &Directory) -> Option<Vec<String>> {
+/// What `cgroup.subtree_control` lacks of what is wanted of `cgroup.controllers`, each with the `+` that asks for it.
+fn missing(group: &Directory, wanted: &Wanted) -> Option<Vec<String>> {
     let (has, gives) = (group.read("cgroup.controllers").ok()?, group.read("cgroup.subtree_control").ok()?);
     let gives: Vec<&str> = gives.split_whitespace().collect();
-    Some(has.split_whitespace().filter(|one| !gives.contains(one)).map(|one| format!("+{one}")).collect())
+    Some(
+        has.split_whitespace()
+            .filter(|one| wanted.holds(one) && !gives.contains(one))
+            .map(|one| format!("+{one}"))
+            .collect(),
+    )
 }
 
 /// Removes the group with all groups below it, deepest first; one that is gone already is fine.
