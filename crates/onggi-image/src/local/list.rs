@@ -41,9 +41,9 @@ pub struct Row {
 }
 
 impl Summary {
-    /// Whether it lost its names.
+    /// Whether it lost its names; a prune takes it then.
     pub fn is_dangling(&self) -> bool {
-        self.names.iter().all(|name| name.tag().is_none())
+        self.names.is_empty()
     }
 
     /// A line per name, or one without any.

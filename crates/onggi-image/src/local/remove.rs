@@ -1,5 +1,6 @@
 //! Taking names away, and images with their last.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use onggi_oci::{Descriptor, Digest, Reference};
@@ -80,12 +81,19 @@ impl Removal<'_> {
     /// Which of the names `query` means; `None` if it means the image by its ID.
     fn names_meant(&self) -> Option<Vec<Reference>> {
         let asked = Reference::parse(self.query).ok()?;
-        if self.all.contains(&asked) {
-            return Some(vec![asked]);
+        let beside: Vec<&Reference> = self.all.iter().filter(|name| name.name() == asked.name()).collect();
+        if !self.all.contains(&asked) {
+            return asked.digest().map(|_| beside.into_iter().cloned().collect());
         }
-        asked.digest()?;
-        let same = |name: &&Reference| name.name() == asked.name();
-        Some(self.all.iter().filter(same).cloned().collect())
+        // With the last tag in a repository go the names by digest in it, which nobody gave.
+        let last_tag = asked.tag().is_some() && beside.iter().all(|name| **name == asked || name.tag().is_none());
+        Some(if last_tag { beside.into_iter().cloned().collect() } else { vec![asked] })
+    }
+
+    /// Whether there is more than one repository, or more than one tag.
+    fn is_widely_known(&self) -> bool {
+        let repositories: BTreeSet<String> = self.all.iter().map(Reference::name).collect();
+        repositories.len() > 1 || self.all.iter().filter(|name| name.tag().is_some()).count() > 1
     }
 
     fn by_name(&self, names: &mut Names, meant: &[Reference]) -> Result<Vec<Removed>, ImageError> {
@@ -107,7 +115,7 @@ impl Removal<'_> {
         if let Some(user) = self.user().filter(|user| user.running || !self.options.force) {
             return Err(self.conflict(user));
         }
-        if self.all.len() > 1 && !self.options.force {
+        if self.is_widely_known() && !self.options.force {
             let names = self.all.iter().map(Reference::familiar).collect();
             return Err(ImageError::SeveralNames { image: self.query.to_owned(), names });
         }

@@ -138,6 +138,19 @@ fn by_id_all_names_go_at_once_if_forced() {
 }
 
 #[test]
+fn with_the_last_tag_go_the_names_by_digest() {
+    let scratch = scratch();
+    let image = scratch.make_as(&["a", "quay.io/b"], &Recipe::default());
+    for repository in ["a", "quay.io/b"] {
+        let pinned = name(repository).with_digest(image.target.digest.clone());
+        scratch.images.store().tag(&pinned, &image.target).unwrap();
+    }
+    assert_eq!(scratch.remove("a", false).unwrap().len(), 2);
+    // One tag and its digest are one name to Docker.
+    assert_eq!(scratch.remove(image.id.short(), false).unwrap().len(), 3);
+}
+
+#[test]
 fn a_container_keeps_its_image() {
     let scratch = scratch();
     let image = scratch.make_as(&["a", "b"], &Recipe::default());
