@@ -97,7 +97,7 @@ fn c04_a_home_with_a_newline_writes_no_line_anywhere() {
 fn c05_supplementary_groups_are_those_of_the_image_for_a_named_user_only() {
     needs!("root");
     let onggi = evil(|root| {
-        std::fs::write(root.join("etc/group"), "root:x:0:\nwheel:x:10:nobody\nnogroup:x:65534:\n").unwrap()
+        std::fs::write(root.join("etc/group"), "root:x:0:\nwheel:x:10:nobody\nnogroup:x:65534:\n").unwrap();
     });
     assert_eq!(script(&onggi, &["-u", "nobody"], "id -G").stdout, "65534 10\n");
     assert_eq!(script(&onggi, &["-u", "nobody:wheel"], "id -G").stdout, "10\n");

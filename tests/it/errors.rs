@@ -100,7 +100,7 @@ fn a_full_disk() {
     let root = small.0.path().join("data");
     let outcome = onggi.feed(["--root", root.to_str().unwrap(), "load"], &archive[..]);
     // The image has some two megabytes, packed and unpacked more than three together.
-    let again = (0..3).map(|_| onggi.feed(["--root", root.to_str().unwrap(), "load"], &archive[..])).last().unwrap();
+    let again = onggi.feed(["--root", root.to_str().unwrap(), "load"], &archive[..]);
     for outcome in [outcome, again] {
         if outcome.code == 0 {
             continue;

@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use onggi_testkit::{Docker, Onggi, Rootfs, captured, needs};
+use onggi_testkit::{Docker, Onggi, Podman, Rootfs, captured, needs};
 use serde_json::Value;
 
 use crate::{BINARY, with_busybox};
@@ -82,39 +82,9 @@ fn what_onggi_saves_others_load() {
     let archive = dir.path().join("bb.tar");
     onggi.run(["save", "-o", archive.to_str().unwrap(), "bb"]).ok().unwrap();
     captured(Command::new("skopeo").args(["inspect", &format!("docker-archive:{}", archive.display())])).unwrap();
-    let podman = |words: &[&str]| {
-        let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
-        let mut command = Command::new("podman");
-        command.args(["--root", &at("podman"), "--runroot", &at("podman-run"), "--tmpdir", &at("podman-tmp")]);
-        command.args([
-            "--storage-driver",
-            "vfs",
-            "--cgroup-manager",
-            "cgroupfs",
-            "--events-backend",
-            "none",
-            "--runtime",
-            "runc",
-        ]);
-        captured(command.args(words))
-    };
-    podman(&["load", "-q", "-i", archive.to_str().unwrap()]).unwrap();
-    let ran = podman(&[
-        "run",
-        "--rm",
-        "--ulimit",
-        "nofile=1024:1024",
-        "--ulimit",
-        "nproc=4096:4096",
-        "--network",
-        "none",
-        "bb:latest",
-        "echo",
-        "runs",
-    ]);
-    let removed = podman(&["rmi", "-a", "-f"]);
-    assert_eq!(ran.unwrap(), "runs\n");
-    removed.unwrap();
+    let podman = Podman::new().unwrap().unwrap();
+    podman.run(&["load", "-q", "-i", archive.to_str().unwrap()]).unwrap();
+    assert_eq!(podman.run_container(&["bb:latest", "echo", "runs"]).unwrap(), "runs\n");
 }
 
 #[test]

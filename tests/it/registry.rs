@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use onggi_testkit::{Onggi, Registry, captured, needs};
+use onggi_testkit::{Onggi, Podman, Registry, captured, needs};
 use tempfile::TempDir;
 
 use crate::{BINARY, with_busybox};
@@ -97,38 +97,9 @@ fn pushed_images_are_pulled_by_others_and_run_there() {
         &format!("oci:{}:x", dir.path().join("oci").display()),
     ]))
     .unwrap();
-    let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
-    let podman = |words: &[&str]| {
-        let mut command = Command::new("podman");
-        command.args(["--root", &at("podman"), "--runroot", &at("podman-run"), "--tmpdir", &at("podman-tmp")]);
-        command.args([
-            "--storage-driver",
-            "vfs",
-            "--cgroup-manager",
-            "cgroupfs",
-            "--events-backend",
-            "none",
-            "--runtime",
-            "runc",
-        ]);
-        captured(command.args(words))
-    };
-    podman(&["pull", "-q", "--tls-verify=false", &name]).unwrap();
-    let ran = podman(&[
-        "run",
-        "--rm",
-        "--ulimit",
-        "nofile=1024:1024",
-        "--ulimit",
-        "nproc=4096:4096",
-        "--network",
-        "none",
-        &name,
-        "echo",
-        "runs",
-    ]);
-    podman(&["rmi", "-a", "-f"]).unwrap();
-    assert_eq!(ran.unwrap(), "runs\n");
+    let podman = Podman::new().unwrap().unwrap();
+    podman.run(&["pull", "-q", "--tls-verify=false", &name]).unwrap();
+    assert_eq!(podman.run_container(&[&name, "echo", "runs"]).unwrap(), "runs\n");
     // Pushing again sends nothing that is there.
     onggi.run(["push", &name]).ok().unwrap();
     let fresh = Onggi::new(BINARY).unwrap();

@@ -1,6 +1,6 @@
 //! Root file systems to run.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,6 +22,7 @@ impl Rootfs {
         for name in ["bin", "dev", "etc", "proc", "sys", "tmp", "root"] {
             std::fs::create_dir(dir.path().join(name))?;
         }
+        std::fs::set_permissions(dir.path().join("tmp"), PermissionsExt::from_mode(0o1777))?;
         std::fs::write(
             dir.path().join("etc/passwd"),
             "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",

@@ -58,7 +58,7 @@ pub(crate) fn load(context: &Context, args: &Load) -> Result<ExitCode> {
         match image.names.as_slice() {
             [] => print(&format!("Loaded image ID: {}\n", image.id))?,
             names => {
-                print(&names.iter().map(|name| format!("Loaded image: {}\n", name.familiar())).collect::<String>())?
+                print(&names.iter().map(|name| format!("Loaded image: {}\n", name.familiar())).collect::<String>())?;
             }
         }
     }
