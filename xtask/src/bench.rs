@@ -243,7 +243,16 @@ impl Place {
             captured(import.arg("import").arg(self.archive()).arg("bench"))?;
             all.push(Contender::plain("podman", move || {
                 let mut command = self.podman().unwrap_or_else(|| Command::new("podman"));
-                command.args(["run", "--rm", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096", "localhost/bench", "/bin/true"]);
+                command.args([
+                    "run",
+                    "--rm",
+                    "--ulimit",
+                    "nofile=1024:1024",
+                    "--ulimit",
+                    "nproc=4096:4096",
+                    "localhost/bench",
+                    "/bin/true",
+                ]);
                 command
             }));
         } else {
