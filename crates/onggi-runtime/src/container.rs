@@ -13,11 +13,12 @@ use onggi_sys::process::{self, CloneRequest, Forked};
 use onggi_sys::{capability, file, pidfd};
 
 use crate::channel::{Channel, Order, Report};
+use crate::failure::Failure;
 use crate::init::{self, Job, Streams};
 use crate::plan::{NamespacePlan, Plan};
 use crate::rootfs::{self, Hierarchy};
 use crate::state_json::StateJson;
-use crate::{CreateRequest, Error, Result, Stdio, console, filter, hook, maps};
+use crate::{CreateRequest, Error, Result, Rootfs, Stdio, console, filter, hook, maps};
 
 /// How long a killed process has to be gone.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -150,7 +151,7 @@ pub fn create(
 
 /// The same with the start coming over `listener` rather than from [`Container::start`], while `held` stays ours.
 pub(crate) fn create_with(
-    request: CreateRequest<'_>,
+    mut request: CreateRequest<'_>,
     listener: Option<OwnedFd>,
     held: &mut Option<Lock>,
     on_spawned: OnSpawned<'_>,
@@ -162,7 +163,8 @@ pub(crate) fn create_with(
         Stdio::ConsoleSocket(path) => Some(path.clone()),
         _ => None,
     };
-    let sources = sources_for_others(&plan)?;
+    let (sources, rootfs) = for_others(&plan, request.rootfs)?;
+    request.rootfs = Rootfs::Bundle;
     let mut making = Making { cgroup: Some(make_cgroup(&request)?), pidfd: None };
     let cgroup = making.cgroup.as_ref().expect("it was just put there");
     let keyring = CString::new(format!("_ses.{}", request.id)).unwrap_or_default();
@@ -175,7 +177,7 @@ pub(crate) fn create_with(
         listener,
         entry: cgroup.entry(into.is_some()).map_err(from_cgroup)?,
         hierarchies: Hierarchy::all(&cgroup.paths()),
-        rootfs: request.rootfs,
+        rootfs,
         sources,
         streams: streams(request.stdio, plan.process.console_size),
         filter,
@@ -269,15 +271,20 @@ fn cgroup_dir(cgroup: &Cgroup) -> Result<Option<OwnedFd>> {
     cgroup.dir_fd().map(file::dup).transpose().map_err(Error::step("open the control group"))
 }
 
-/// The bind mounts' sources, taken with our rights where the container's users may not have them.
-fn sources_for_others(plan: &Plan<'_>) -> Result<Option<rootfs::Sources>> {
+/// What the container shows of the host, taken with our rights where its users may not have them.
+fn for_others(plan: &Plan<'_>, rootfs: Rootfs) -> Result<(Option<rootfs::Sources>, Rootfs)> {
     const SYS_ADMIN: u64 = 1 << 21;
     let able = || capability::get().is_ok_and(|sets| sets.effective & SYS_ADMIN != 0);
     if !plan.namespaces.maps_users() || !able() {
-        return Ok(None);
+        return Ok((None, rootfs));
     }
-    let sources = rootfs::open_sources(plan);
-    sources.map(Some).map_err(|failure| Error::Child { record: failure.into_record() })
+    let told = |failure: Failure| Error::Child { record: failure.into_record() };
+    let sources = rootfs::open_sources(plan).map_err(told)?;
+    let rootfs = match rootfs {
+        Rootfs::Bundle => Rootfs::Mount(rootfs::open_root(plan).map_err(told)?),
+        mount @ Rootfs::Mount(_) => mount,
+    };
+    Ok((Some(sources), rootfs))
 }
 
 pub(crate) fn streams(stdio: Stdio, asked: Option<(u16, u16)>) -> Streams {

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use onggi_cgroup::Entry;
 use onggi_fs::{Lock, Root};
 use onggi_sys::file::{self, FileType, Mode, OFlags};
-use onggi_sys::mount::{self, Depth};
 use onggi_sys::namespace as ns;
 use onggi_sys::process::{self, CloneRequest, Forked};
 use onggi_sys::{Errno, prctl, signal, socket};
@@ -225,11 +224,7 @@ fn make_root(job: &mut Job<'_>, channel: &Channel, host_pid: i32) -> Outcome<(Ro
     };
     let root = match std::mem::replace(&mut job.rootfs, Rootfs::Bundle) {
         Rootfs::Mount(root) => root,
-        Rootfs::Bundle => {
-            let path = plan.rootfs.as_deref().unwrap_or(std::path::Path::new(""));
-            mount::clone_tree(file::CWD, path, Depth::Recursive)
-                .during(|| format!("open the root filesystem {}", path.display()))?
-        }
+        Rootfs::Bundle => rootfs::open_root(plan)?,
     };
     let mut builder = Builder::begin(plan, root, &job.hierarchies, channel)?;
     builder.fill(sources)?;

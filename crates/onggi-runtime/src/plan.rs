@@ -62,6 +62,13 @@ impl<'a> Plan<'a> {
             needs(ns::UTS, "domainname")?;
         }
         needs(ns::MOUNT, "linux.namespaces")?;
+        if namespaces.joins(ns::MOUNT) {
+            // The root would be built in front of everybody who is in there.
+            return Err(Error::Unsupported {
+                at: "linux.namespaces".into(),
+                why: "a mount namespace cannot be joined, only made".into(),
+            });
+        }
         Ok(Self {
             rootfs: rootfs_path(request)?,
             read_only: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),

@@ -159,6 +159,13 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// A detached copy of the specification's root directory, with what is mounted below it.
+pub(crate) fn open_root(plan: &Plan<'_>) -> Outcome<OwnedFd> {
+    let path = plan.rootfs.as_deref().unwrap_or(Path::new(""));
+    mount::clone_tree(file::CWD, path, Depth::Recursive)
+        .during(|| format!("open the root filesystem {}", path.display()))
+}
+
 /// Cuts what would carry our mounts to the host.
 ///
 /// A shared root keeps the mounts below as peers of the host's, which is what it was asked for; only the mount that the

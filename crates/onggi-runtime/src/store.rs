@@ -108,7 +108,12 @@ impl Store {
             Ok(()) => {}
             Err(error) if error.is(Errno::EXIST) => {
                 let entry = self.entry(id)?;
-                let abandoned = entry.try_lock()?.filter(|_| entry.state().is_ok_and(|state| state.pid == 0));
+                // Two who claim at once may both come here; the one whose directory is gone then fails, as one must.
+                let no_process = |_: &Lock| match entry.state() {
+                    Ok(state) => state.pid == 0,
+                    Err(error) => matches!(error, Error::NotFound(_)),
+                };
+                let abandoned = entry.try_lock()?.filter(no_process);
                 let Some(lock) = abandoned else { return Err(Error::Exists(id.into())) };
                 crate::lifecycle::clear(&self.root, &entry, Survivors::Possible)?;
                 drop(lock);

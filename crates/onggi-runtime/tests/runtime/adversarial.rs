@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
-use crate::support::bundle;
+use crate::support::{bundle, ours};
 
 fn names(dir: &Path) -> Vec<String> {
     std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
@@ -15,6 +15,7 @@ fn names(dir: &Path) -> Vec<String> {
 /// A01: an image's `/dev/null` that is a link to what a mask would then leave open.
 #[test]
 fn a_swapped_null_device_masks_nothing_open() {
+    ours!();
     let mut bundle = bundle!(
         "cat /proc/masked-file 2>/dev/zero | wc -c; (echo x > /proc/sys/kernel/core_pattern) 2>&1 | grep -c Read-only; wc -c < /secret"
     );
@@ -37,6 +38,7 @@ fn a_swapped_null_device_masks_nothing_open() {
 /// A04: `/dev` as a link out of the root.
 #[test]
 fn devices_are_never_made_on_the_host() {
+    ours!();
     let outside = tempfile::tempdir().unwrap();
     for target in
         [outside.path().to_path_buf(), Path::new("../../../../../../").join(outside.path().strip_prefix("/").unwrap())]
@@ -55,6 +57,7 @@ fn devices_are_never_made_on_the_host() {
 /// A06, A08: `/proc` or `/sys` as a link, with files where labels would be written.
 #[test]
 fn proc_and_sys_are_real_or_nothing_runs() {
+    ours!();
     for name in ["proc", "sys"] {
         let bundle = bundle!("echo ran");
         let root = bundle.rootfs.path();
@@ -94,6 +97,7 @@ fn a_volume_lands_inside() {
 /// B01: the image's program is ourselves, or opens us for writing while we enter.
 #[test]
 fn our_binary_cannot_be_written() {
+    ours!();
     let binary = crate::support::runtime();
     let before = std::fs::metadata(&binary).unwrap();
     let mut bundle = bundle!("");
@@ -120,6 +124,7 @@ fn our_binary_cannot_be_written() {
 /// B02: the working directory through a descriptor that leads to the host.
 #[test]
 fn no_working_directory_on_the_host() {
+    ours!();
     let bundle = bundle!("sleep 100");
     bundle.start();
     for number in 0..64 {
@@ -140,6 +145,7 @@ fn no_working_directory_on_the_host() {
 /// A05, A07: a volume shared with somebody who swaps the target's parent for a link to the host, over and over.
 #[test]
 fn a_target_swapped_under_us_stays_inside() {
+    ours!();
     let shared = tempfile::tempdir().unwrap();
     let outside = tempfile::tempdir().unwrap();
     let source = tempfile::tempdir().unwrap();

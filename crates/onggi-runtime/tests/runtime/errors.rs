@@ -6,10 +6,15 @@ use crate::support::{Bundle, bundle};
 
 type Spoil = fn(&mut Value);
 
-const BAD: [(&str, Spoil); 23] = [
+const BAD: [(&str, Spoil); 24] = [
     ("linux.namespaces[6]", |c| c["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "nope" }))),
     ("linux.namespaces[6]", |c| c["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "pid" }))),
     ("linux.namespaces[0].path", |c| c["linux"]["namespaces"][0]["path"] = json!("/nope")),
+    ("a mount namespace cannot be joined", |c| {
+        let namespaces = c["linux"]["namespaces"].as_array_mut().unwrap();
+        let mount = namespaces.iter_mut().find(|one| one["type"] == "mount").unwrap();
+        mount["path"] = json!("/proc/self/ns/mnt");
+    }),
     ("root.path", |c| c["root"]["path"] = json!("/nope")),
     ("root.path", |c| c["root"]["path"] = json!("/etc/passwd")),
     ("mounts[7]", |c| push(c, json!({ "destination": "/x", "source": "/nope", "options": ["bind"] }))),

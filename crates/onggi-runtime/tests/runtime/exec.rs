@@ -29,7 +29,7 @@ fn flags_change_the_process() {
             ["exec"].iter().chain(flags).copied().chain([bundle.id.as_str(), "/bin/sh", "-c", script]).collect();
         bundle.call(&all)
     };
-    assert_eq!(call(&["--cwd", "/etc", "-e", "A=1", "--env", "TERM=x"], "pwd; echo $A $TERM").ok(), "/etc\n1 x\n");
+    assert_eq!(call(&["--cwd", "/etc", "-e", "A=1", "-e", "TERM=x"], "pwd; echo $A $TERM").ok(), "/etc\n1 x\n");
     assert_eq!(call(&["-u", "1000:1001", "-g", "7"], "id").ok(), "uid=1000 gid=1001 groups=7\n");
     assert!(call(&["--cap", "CAP_NET_RAW"], "grep CapEff /proc/self/status").ok().contains("20002420"));
     assert!(call(&["-u", "1:"], "true").failed().contains("--user"));

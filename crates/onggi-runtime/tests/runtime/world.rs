@@ -137,6 +137,11 @@ fn users_of_a_user_namespace() {
         "id -u; cat /proc/self/uid_map | tr -s ' '; echo x > /dev/null && echo null; stat -c %u /dev/mqueue /dev/shm; sleep 100"
     );
     bundle.map_users();
+    // Nobody but us may reach the root filesystem by its name.
+    let shut = tempfile::tempdir().unwrap();
+    let inside = shut.path().join("rootfs");
+    std::os::unix::fs::symlink(bundle.rootfs.path(), &inside).unwrap();
+    bundle.config["root"]["path"] = json!(inside);
     bundle.start();
     let status = std::fs::read_to_string(format!("/proc/{}/status", bundle.pid())).unwrap();
     assert!(status.contains("Uid:\t100000\t100000\t100000\t100000"), "{status}");
