@@ -17,7 +17,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use crate::args::{Command, ContainerCommand, ImageCommand, InspectKind, Onggi, SystemCommand};
 use crate::context::{Context, tell};
@@ -46,10 +46,20 @@ pub fn main() -> ExitCode {
     if args.get(1).is_some_and(|word| word == "runtime") {
         return onggi_runtime::cli::main(&args[2..]);
     }
+    if args.len() < 2 {
+        return help();
+    }
     match Onggi::try_parse_from(args) {
         Ok(parsed) => run(&parsed),
         Err(error) => usage(&error),
     }
+}
+
+/// What docker prints when it is asked for nothing.
+fn help() -> ExitCode {
+    // Nobody is left to be told that telling failed.
+    drop(Onggi::command().print_help());
+    ExitCode::SUCCESS
 }
 
 /// Help and version go to standard output and are no failure; anything else is told with the command's usage.

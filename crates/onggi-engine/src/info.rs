@@ -43,7 +43,19 @@ impl Engine {
             "Name": host_name(),
             "DataRoot": self.paths().data,
             "RunRoot": self.paths().run,
+            "Warnings": self.warnings(),
         }))
+    }
+
+    /// What on this machine is in a container's way.
+    fn warnings(&self) -> Vec<String> {
+        if self.rootless() {
+            return Vec::new();
+        }
+        let paths = self.paths();
+        let chains = onggi_net::Bridge::open(&paths.data, &paths.run).and_then(|bridge| bridge.obstacles());
+        let dropped = |chain: &String| format!("the firewall's chain {chain} may drop what bridged containers send");
+        chains.unwrap_or_default().iter().map(dropped).collect()
     }
 
     fn security_options(&self) -> Vec<&'static str> {

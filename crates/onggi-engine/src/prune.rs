@@ -55,8 +55,16 @@ impl Engine {
     fn prune_addresses(&self) -> Result<()> {
         let paths = self.paths();
         let owned = |id: &str| id.parse().is_ok_and(|id| self.is_container(&id));
-        let given_back = onggi_net::Bridge::open(&paths.data, &paths.run).and_then(|bridge| bridge.retain(owned));
-        given_back.map(drop).map_err(|error| self.tidying(&error))
+        let bridge = onggi_net::Bridge::open(&paths.data, &paths.run).map_err(|error| self.tidying(&error))?;
+        bridge.retain(owned).map_err(|error| self.tidying(&error))?;
+        if self.rootless() {
+            return Ok(());
+        }
+        // A bridge that nobody is on, and its rules, are made again by the next container that wants one.
+        match bridge.teardown() {
+            Err(onggi_net::Error::InUse { .. }) => Ok(()),
+            other => other.map_err(|error| self.tidying(&error)),
+        }
     }
 
     /// Whether there is a container `id`, be it still in the making or half removed.

@@ -35,7 +35,7 @@ pub(crate) enum ContainerCommand {
 
 /// The options by which a container is made.
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true)]
+#[command(disable_help_flag = true, override_usage = "onggi create [OPTIONS] IMAGE [COMMAND] [ARGUMENT]...")]
 pub(crate) struct Create {
     /// Print help
     #[arg(long, action = ArgAction::Help)]
@@ -97,7 +97,7 @@ pub(crate) struct Create {
     /// Give the container all capabilities and devices, and no seccomp filter
     #[arg(long)]
     pub(crate) privileged: bool,
-    /// Network: none, host or bridge [default: bridge; host for an ordinary user]
+    /// Network: none, host or bridge [default: bridge; none for an ordinary user]
     #[arg(long, visible_alias = "net", value_name = "MODE")]
     pub(crate) network: Option<String>,
     /// Set a label
@@ -129,7 +129,7 @@ pub(crate) struct Create {
 }
 
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true)]
+#[command(disable_help_flag = true, override_usage = "onggi run [OPTIONS] IMAGE [COMMAND] [ARGUMENT]...")]
 pub(crate) struct Run {
     /// Run in the background and print the container's ID
     #[arg(short, long)]
@@ -261,6 +261,7 @@ pub(crate) struct Logs {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "onggi exec [OPTIONS] CONTAINER COMMAND [ARGUMENT]...")]
 pub(crate) struct Exec {
     /// Run in the background
     #[arg(short, long)]
