@@ -275,14 +275,16 @@ fn cgroup_dir(cgroup: &Cgroup) -> Result<Option<OwnedFd>> {
 fn for_others(plan: &Plan<'_>, rootfs: Rootfs) -> Result<(Option<rootfs::Sources>, Rootfs)> {
     const SYS_ADMIN: u64 = 1 << 21;
     let able = || capability::get().is_ok_and(|sets| sets.effective & SYS_ADMIN != 0);
-    if !plan.namespaces.maps_users() || !able() {
+    // The maps of a mount are a process's, whom we find in `/proc` only under our own numbers.
+    let maps_mounts = plan.mounts.iter().any(|mount| mount.id_map.is_some());
+    if !maps_mounts && (!plan.namespaces.maps_users() || !able()) {
         return Ok((None, rootfs));
     }
     let told = |failure: Failure| Error::Child { record: failure.into_record() };
     let sources = rootfs::open_sources(plan).map_err(told)?;
     let rootfs = match rootfs {
-        Rootfs::Bundle => Rootfs::Mount(rootfs::open_root(plan).map_err(told)?),
-        mount @ Rootfs::Mount(_) => mount,
+        Rootfs::Bundle if plan.namespaces.maps_users() => Rootfs::Mount(rootfs::open_root(plan).map_err(told)?),
+        other => other,
     };
     Ok((Some(sources), rootfs))
 }

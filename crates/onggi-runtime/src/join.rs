@@ -6,7 +6,7 @@ use onggi_cgroup::{Cgroup, Entry};
 use onggi_fs::Root;
 use onggi_sys::namespace as ns;
 use onggi_sys::process::{self, CloneRequest, Forked};
-use onggi_sys::{Errno, file, pidfd, prctl, signal};
+use onggi_sys::{Errno, file, pidfd, prctl, schedule, signal};
 
 use crate::channel::{Channel, Report};
 use crate::container::{died, failed, from_cgroup};
@@ -225,13 +225,21 @@ fn run_joined(job: &Job, proc: &OwnedFd) -> ! {
     process::exit_now(code)
 }
 
+fn run_on(processors: Option<&[usize]>, name: &str) -> Outcome<()> {
+    let Some(processors) = processors else { return Ok(()) };
+    schedule::set_affinity(processors).during(|| format!("set process.execCPUAffinity.{name}"))
+}
+
 fn go(job: &Job, proc: &OwnedFd) -> Outcome<init::Never> {
     prctl::die_with_parent().during(|| "tie the process to its maker")?;
     signal::reset().during(|| "reset the signals")?;
+    let affinity = &job.process.affinity;
+    run_on(affinity.initial.as_deref(), "initial")?;
     job.entry
         .enter()
         .map_err(|errno| onggi_sys::Error::new("write", "tasks", errno))
         .during(|| "enter the control group")?;
+    run_on(affinity.lasting.as_deref(), "final")?;
     process::set_session().during(|| "begin a session")?;
     let label = privilege::open_label(&job.process, proc)?;
     init::join_keyring(None, &job.channel)?;

@@ -1,8 +1,12 @@
 //! Users and groups of a new user namespace.
 
+use std::os::fd::OwnedFd;
+
 use onggi_oci::runtime::LinuxIdMapping;
-use onggi_sys::capability;
+use onggi_sys::file::{self, CWD, Mode, OFlags};
 use onggi_sys::idmap::{self, Ids, Range};
+use onggi_sys::process::{self, CloneRequest, Forked};
+use onggi_sys::{capability, namespace as ns, socket};
 
 use crate::plan::NamespacePlan;
 use crate::{Error, Result};
@@ -24,6 +28,28 @@ pub(crate) fn write(pid: i32, plan: &NamespacePlan) -> Result<()> {
     }
     idmap::write(pid, Ids::Users, &users).map_err(failed("user"))?;
     idmap::write(pid, Ids::Groups, &groups).map_err(failed("group"))
+}
+
+/// A user namespace with these maps and nobody in it, as a mount takes it.
+pub(crate) fn namespace(users: &[LinuxIdMapping], groups: &[LinuxIdMapping]) -> onggi_sys::Result<OwnedFd> {
+    let (ours, theirs) = socket::message_pair()?;
+    let request = CloneRequest { flags: ns::USER, ..CloneRequest::default() };
+    let (pid, pidfd) = match process::clone3(&request)? {
+        Forked::Child => {
+            drop(ours);
+            // It only has to be there until we have opened its namespace, and not longer than us.
+            drop(socket::receive(&theirs, &mut [0]));
+            process::exit_now(0)
+        }
+        Forked::Parent { pid, pidfd } => (pid, pidfd),
+    };
+    drop(theirs);
+    let opened = idmap::write(pid, Ids::Users, &ranges(users))
+        .and_then(|()| idmap::write(pid, Ids::Groups, &ranges(groups)))
+        .and_then(|()| file::open(CWD, format!("/proc/{pid}/ns/user"), OFlags::RDONLY, Mode::empty()));
+    drop(ours);
+    process::wait(&pidfd)?;
+    opened
 }
 
 fn ranges(map: &[LinuxIdMapping]) -> Vec<Range> {

@@ -3,6 +3,7 @@
 pub(crate) mod mount;
 pub(crate) mod namespace;
 pub(crate) mod process;
+pub(crate) mod schedule;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -73,7 +74,7 @@ impl<'a> Plan<'a> {
             rootfs: rootfs_path(request)?,
             read_only: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
             propagation: root_propagation(linux)?,
-            mounts: mount_plans(request)?,
+            mounts: mount_plans(request, &namespaces)?,
             devices: linux.devices().as_deref().unwrap_or_default(),
             masked: absolute_paths(linux.masked_paths().as_deref(), "linux.maskedPaths")?,
             read_only_paths: absolute_paths(linux.readonly_paths().as_deref(), "linux.readonlyPaths")?,
@@ -142,9 +143,22 @@ fn root_propagation(linux: &Linux) -> Result<Propagation> {
     }
 }
 
-fn mount_plans(request: &CreateRequest<'_>) -> Result<Vec<MountPlan>> {
+fn mount_plans(request: &CreateRequest<'_>, namespaces: &NamespacePlan) -> Result<Vec<MountPlan>> {
     let mounts = request.spec.mounts().as_deref().unwrap_or_default();
-    mounts.iter().enumerate().map(|(index, mount)| MountPlan::new(mount, index, request.bundle)).collect()
+    let plan = |(index, mount)| {
+        let mut plan = MountPlan::new(mount, index, request.bundle)?;
+        if let Some(map) = plan.id_map.as_mut().filter(|map| map.users.is_empty()) {
+            if namespaces.uid_map.is_empty() {
+                return Err(Error::invalid(
+                    format!("{}.options", plan.at),
+                    "`idmap` without uidMappings needs a user namespace with maps",
+                ));
+            }
+            (map.users, map.groups) = (namespaces.uid_map.clone(), namespaces.gid_map.clone());
+        }
+        Ok(plan)
+    };
+    mounts.iter().enumerate().map(plan).collect()
 }
 
 fn absolute_paths<'p>(paths: Option<&'p [String]>, at: &str) -> Result<&'p [String]> {

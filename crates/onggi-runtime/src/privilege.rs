@@ -9,7 +9,7 @@ use onggi_sys::capability::{self, Sets};
 use onggi_sys::file::{self, Mode, OFlags};
 use onggi_sys::process::{self, Rlimit};
 use onggi_sys::seccomp::Instruction;
-use onggi_sys::{Errno, prctl, seccomp};
+use onggi_sys::{Errno, prctl, schedule, seccomp};
 
 use crate::channel::Channel;
 use crate::failure::{During, Failure, Outcome};
@@ -73,6 +73,9 @@ pub(crate) fn apply(
 ) -> Outcome<()> {
     if let Some((class, level)) = plan.io_priority {
         process::set_io_priority(class, level).during(|| "set process.ioPriority")?;
+    }
+    if let Some(scheduler) = plan.scheduler {
+        schedule::set(scheduler).during(|| "set process.scheduler")?;
     }
     // Limits before the user: raising one takes CAP_SYS_RESOURCE, which the program is not to have.
     set_rlimits(plan, channel)?;

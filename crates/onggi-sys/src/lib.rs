@@ -22,6 +22,7 @@ pub mod prctl;
 pub mod process;
 pub mod pty;
 pub mod random;
+pub mod schedule;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;

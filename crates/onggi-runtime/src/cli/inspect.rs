@@ -150,7 +150,7 @@ pub(crate) fn features(args: &[String]) -> Outcome {
             "apparmor": enabled,
             "selinux": enabled,
             "intelRdt": disabled,
-            "mountExtensions": { "idmap": disabled },
+            "mountExtensions": { "idmap": enabled },
             "netDevices": disabled,
         },
         "annotations": { "io.onggi.version": env!("CARGO_PKG_VERSION") },

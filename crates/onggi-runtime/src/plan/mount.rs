@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use onggi_oci::runtime::Mount;
+use onggi_oci::runtime::{LinuxIdMapping, Mount};
 use onggi_sys::mount::{Depth, Propagation};
 
 use crate::{Error, Result};
@@ -43,6 +43,22 @@ pub(crate) struct MountPlan {
     pub(crate) data: Vec<(String, Option<String>)>,
     /// Fill a new tmpfs with what the image has there.
     pub(crate) copy_up: bool,
+    /// Owners of files shown as others.
+    pub(crate) id_map: Option<IdMap>,
+}
+
+/// Which users and groups a mount shows a file's owners as; empty lists are the container's own maps.
+#[derive(Debug, Clone)]
+pub(crate) struct IdMap {
+    pub(crate) users: Vec<LinuxIdMapping>,
+    pub(crate) groups: Vec<LinuxIdMapping>,
+    pub(crate) depth: Depth,
+}
+
+impl Default for IdMap {
+    fn default() -> Self {
+        Self { users: Vec::new(), groups: Vec::new(), depth: Depth::Single }
+    }
 }
 
 /// Mount attributes to set and to clear.
@@ -98,7 +114,11 @@ pub(crate) fn known_options() -> Vec<String> {
     let recursive = ATTRIBUTES.iter().filter(|(word, ..)| *word != "defaults").map(|(word, ..)| format!("r{word}"));
     let propagations =
         ["private", "slave", "shared", "unbindable"].into_iter().flat_map(|w| [w.into(), format!("r{w}")]);
-    let rest = ["bind", "rbind", "tmpcopyup"].into_iter().chain(SUPERBLOCK).chain(DEFAULTS).map(str::to_owned);
+    let rest = ["bind", "rbind", "tmpcopyup", "idmap", "ridmap"]
+        .into_iter()
+        .chain(SUPERBLOCK)
+        .chain(DEFAULTS)
+        .map(str::to_owned);
     let mut all: Vec<_> = plain.chain(recursive).chain(propagations).chain(rest).collect();
     all.sort_unstable();
     all
@@ -111,12 +131,6 @@ impl MountPlan {
         if mount.destination().as_os_str().is_empty() || destination.parent().is_none() {
             return Err(Error::invalid(format!("{at}.destination"), "is the root itself"));
         }
-        if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
-            return Err(Error::Unsupported {
-                at: format!("{at}.uidMappings"),
-                why: "id-mapped mounts are not supported by this version".into(),
-            });
-        }
         let mut plan = Self {
             at,
             destination,
@@ -126,6 +140,7 @@ impl MountPlan {
             propagation: None,
             data: Vec::new(),
             copy_up: false,
+            id_map: None,
         };
         let bind = plan.read_options(mount.options().as_deref().unwrap_or_default())?;
         plan.source = plan.read_source(mount, bind, bundle)?;
@@ -136,6 +151,7 @@ impl MountPlan {
                 format!("`{word}` is no option of a bind mount"),
             ));
         }
+        plan.read_maps(mount)?;
         if plan.copy_up && !matches!(&plan.source, Source::Filesystem { kind, .. } if kind == "tmpfs") {
             return Err(Error::invalid(format!("{}.options", plan.at), "`tmpcopyup` is for a tmpfs"));
         }
@@ -150,12 +166,8 @@ impl MountPlan {
                 "bind" => bind = bind.or(Some(Depth::Single)),
                 "rbind" => bind = Some(Depth::Recursive),
                 "tmpcopyup" => self.copy_up = true,
-                "idmap" | "ridmap" => {
-                    return Err(Error::Unsupported {
-                        at: format!("{}.options", self.at),
-                        why: "id-mapped mounts are not supported by this version".into(),
-                    });
-                }
+                "idmap" => self.id_map = Some(IdMap { depth: Depth::Single, ..IdMap::default() }),
+                "ridmap" => self.id_map = Some(IdMap { depth: Depth::Recursive, ..IdMap::default() }),
                 word if DEFAULTS.contains(&word) => {}
                 word if SUPERBLOCK.contains(&word) => self.data.push((word.into(), None)),
                 word => self.read_word(word)?,
@@ -182,6 +194,27 @@ impl MountPlan {
                 Some((key, value)) => self.data.push((key.into(), Some(value.into()))),
                 None => self.data.push((word.into(), None)),
             }
+        }
+        Ok(())
+    }
+
+    /// `uidMappings` and `gidMappings`, which go together and are for a bind mount.
+    fn read_maps(&mut self, mount: &Mount) -> Result<()> {
+        match (mount.uid_mappings(), mount.gid_mappings()) {
+            (None, None) => {}
+            (Some(users), Some(groups)) => {
+                let map = self.id_map.get_or_insert_default();
+                (map.users, map.groups) = (users.clone(), groups.clone());
+            }
+            _ => {
+                return Err(Error::invalid(
+                    format!("{}.uidMappings", self.at),
+                    "needs gidMappings beside it, and they it",
+                ));
+            }
+        }
+        if self.id_map.is_some() && !matches!(self.source, Source::Bind { .. }) {
+            return Err(Error::invalid(format!("{}.options", self.at), "`idmap` is for a bind mount"));
         }
         Ok(())
     }

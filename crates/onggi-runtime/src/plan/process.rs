@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use onggi_oci::runtime::{Capabilities, Capability, IOPriorityClass, LinuxCapabilities, PosixRlimitType, Process};
 use onggi_sys::process::{Resource, Rlimit};
 
+use super::schedule::{self, Affinity};
 use crate::{Error, Result};
 
 /// A process, checked.
@@ -27,6 +28,8 @@ pub(crate) struct ProcessPlan {
     pub(crate) selinux: Option<String>,
     /// Class and level.
     pub(crate) io_priority: Option<(u16, u16)>,
+    pub(crate) scheduler: Option<onggi_sys::schedule::Attributes>,
+    pub(crate) affinity: Affinity,
     /// Rows and columns.
     pub(crate) console_size: Option<(u16, u16)>,
 }
@@ -51,14 +54,6 @@ impl ProcessPlan {
         if !process.cwd().is_absolute() {
             return Err(Error::invalid(format!("{at}.cwd"), "is not an absolute path"));
         }
-        let refused =
-            [(process.scheduler().is_some(), "scheduler"), (process.exec_cpu_affinity().is_some(), "execCPUAffinity")];
-        if let Some((_, name)) = refused.iter().find(|(present, _)| *present) {
-            return Err(Error::Unsupported {
-                at: format!("{at}.{name}"),
-                why: "is not supported by this version".into(),
-            });
-        }
         let user = process.user();
         Ok(Self {
             args: c_strings(args, &format!("{at}.args"))?,
@@ -76,6 +71,11 @@ impl ProcessPlan {
             apparmor: process.apparmor_profile().clone().filter(|profile| !profile.is_empty()),
             selinux: process.selinux_label().clone().filter(|label| !label.is_empty()),
             io_priority: io_priority(process, at)?,
+            scheduler: (process.scheduler().as_ref())
+                .map(|asked| schedule::attributes(asked, &format!("{at}.scheduler")))
+                .transpose()?,
+            affinity: (process.exec_cpu_affinity().as_ref())
+                .map_or(Ok(Affinity::default()), |asked| Affinity::new(asked, &format!("{at}.execCPUAffinity")))?,
             console_size: console_size(process),
         })
     }

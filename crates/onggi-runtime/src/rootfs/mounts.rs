@@ -41,12 +41,24 @@ pub(crate) fn open_sources(plan: &Plan<'_>) -> Outcome<Sources> {
     plan.mounts
         .iter()
         .map(|mount| match &mount.source {
-            Source::Bind { path, depth } => mount::clone_tree(CWD, path, *depth)
-                .map(Some)
-                .during(|| format!("open the source of {}, {}", mount.at, path.display())),
+            Source::Bind { path, depth } => {
+                let stage = || format!("open the source of {}, {}", mount.at, path.display());
+                let source = mount::clone_tree(CWD, path, *depth).during(stage)?;
+                show_as_others(mount, &source)?;
+                Ok(Some(source))
+            }
             _ => Ok(None),
         })
         .collect()
+}
+
+/// Maps the owners of what `source` shows, where that is asked for.
+fn show_as_others(plan: &MountPlan, source: &OwnedFd) -> Outcome<()> {
+    let Some(map) = &plan.id_map else { return Ok(()) };
+    let stage = || format!("map the owners of {}", plan.at);
+    let namespace = crate::maps::namespace(&map.users, &map.groups).during(stage)?;
+    let change = Attributes { id_map: Some(namespace.as_fd()), ..Attributes::default() };
+    mount::set_attributes(source, &change, map.depth).during(stage)
 }
 
 impl Builder<'_> {

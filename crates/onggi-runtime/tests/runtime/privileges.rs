@@ -135,3 +135,21 @@ fn signals_are_as_a_new_program_expects() {
     let out = bundle.run().ok();
     assert_eq!(out.matches("0000000000000000").count(), 2, "{out}");
 }
+
+#[test]
+fn when_and_where_it_runs() {
+    let mut bundle = bundle!("cut -d' ' -f19 /proc/self/stat; sleep 100");
+    bundle.config["process"]["scheduler"] = json!({ "policy": "SCHED_BATCH", "nice": 7 });
+    bundle.start();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", bundle.pid())).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    // Nice is field 19 and the policy field 41 of the whole line; two come before what is left of it.
+    assert_eq!((fields[16], fields[38]), ("7", "3"), "{stat}");
+    let process = json!({
+        "args": ["grep", "Cpus_allowed_list", "/proc/self/status"], "cwd": "/", "user": { "uid": 0, "gid": 0 },
+        "env": ["PATH=/bin"], "execCPUAffinity": { "initial": "0", "final": "0" }
+    });
+    let file = bundle.dir().join("process.json");
+    std::fs::write(&file, process.to_string()).unwrap();
+    assert_eq!(bundle.call(&["exec", "-p", file.to_str().unwrap(), &bundle.id]).ok(), "Cpus_allowed_list:\t0\n");
+}

@@ -1,5 +1,6 @@
 //! What the program finds around it.
 
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use serde_json::json;
@@ -202,4 +203,33 @@ fn a_tmpfs_starts_with_what_it_covers() {
     bundle.mount(json!({ "destination": "/etc/inner", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"] }));
     assert_eq!(bundle.run().ok(), "ours\n/etc/shadow\n4751 0\n");
     assert!(!etc.join("new").exists());
+}
+
+#[test]
+fn owners_shown_as_others() {
+    let mut bundle = bundle!("stat -c '%u %g' /shown /shown/file; touch /shown/new");
+    let host = tempfile::tempdir().unwrap();
+    std::fs::write(host.path().join("file"), "").unwrap();
+    std::os::unix::fs::chown(host.path().join("file"), Some(7), Some(9)).unwrap();
+    // On the mount, what is 0..100 on disk is 1000..1100.
+    let map = json!([{ "containerID": 0, "hostID": 1000, "size": 100 }]);
+    bundle.mount(json!({
+        "destination": "/shown", "source": host.path(), "options": ["bind"], "uidMappings": map, "gidMappings": map
+    }));
+    bundle.config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+    assert_eq!(bundle.run().ok(), "1000 1000\n1007 1009\n");
+    let made = std::fs::metadata(host.path().join("new")).unwrap();
+    assert_eq!((made.uid(), made.gid()), (0, 0));
+}
+
+#[test]
+fn owners_as_the_user_namespace_has_them() {
+    let mut bundle = bundle!("stat -c %u /shown; touch /shown/new && echo made");
+    let host = tempfile::tempdir().unwrap();
+    bundle.map_users();
+    // The root itself is not mapped, so nobody inside can make the target.
+    std::fs::create_dir(bundle.rootfs.path().join("shown")).unwrap();
+    bundle.mount(json!({ "destination": "/shown", "source": host.path(), "options": ["rbind", "ridmap"] }));
+    assert_eq!(bundle.run().ok(), "0\nmade\n");
+    assert_eq!(std::fs::metadata(host.path().join("new")).unwrap().uid(), 0);
 }
