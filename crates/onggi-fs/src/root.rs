@@ -169,6 +169,7 @@ fn split(path: &Path) -> Result<(&Path, &OsStr)> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests write scratch files")]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;

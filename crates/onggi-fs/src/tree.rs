@@ -118,6 +118,7 @@ fn measure(dir: BorrowedFd<'_>, name: &Path, seen: &mut HashSet<(u64, u64)>) -> 
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests write scratch files")]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
