@@ -21,7 +21,9 @@ pub(crate) fn main(args: &[String]) -> Result<()> {
     match registry {
         Some(registry) => demo.registry(&registry)?,
         None => {
-            demo.says("A registry was not given; `cargo xtask demo --registry HOST:PORT` pushes to one and pulls back.");
+            demo.says(
+                "A registry was not given; `cargo xtask demo --registry HOST:PORT` pushes to one and pulls back.",
+            );
         }
     }
     demo.says("All of this lived in a scratch store, which is removed now. The binary stays:");
