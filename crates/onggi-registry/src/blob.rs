@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use http::{HeaderValue, Method, StatusCode, Uri};
 use hyper::body::Incoming;
-use onggi_oci::Descriptor;
+use onggi_oci::{Descriptor, Reference};
 
 use crate::auth::Scope;
 use crate::error::{Cause, During as _, Result};
@@ -53,15 +53,16 @@ impl Blob {
         transport: Arc<Transport>,
         server: Arc<Server>,
         index: usize,
-        repository: &str,
+        image: &Reference,
         descriptor: &Descriptor,
         offset: u64,
     ) -> std::result::Result<Self, Cause> {
         let path = format!("blobs/{}", descriptor.digest);
+        let repository = image.repository();
         let uri = server.endpoint.url(&transport, repository, &path).await?;
         let scope = Scope { repository: server.endpoint.repository(repository), actions: "pull", from: None };
         let url = crate::transport::redacted(&uri);
-        let what = format!("fetch blob {} of {repository}", descriptor.digest);
+        let what = format!("fetch blob {} of {}", descriptor.digest, image.familiar_name());
         let way = Way { transport, server, scope, uri, url, what, size: descriptor.size };
         let body = if offset > 0 && offset == way.size { None } else { Some(way.open(offset).await?) };
         Ok(Self { way, index, offset, body, attempts: 0, began: offset })

@@ -101,7 +101,7 @@ impl Client {
         let rest = &servers[skip.min(servers.len() - 1)..];
         let opened = first_of(rest, image, |at, server| {
             let transport = Arc::clone(&self.shared.transport);
-            Box::pin(Blob::open(transport, server, skip + at, image.repository(), descriptor, offset))
+            Box::pin(Blob::open(transport, server, skip + at, image, descriptor, offset))
         });
         opened.await.during(|| format!("fetch blob {} of {}", descriptor.digest, image.familiar_name()))
     }

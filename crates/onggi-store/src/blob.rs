@@ -65,6 +65,22 @@ impl Store {
         self.size_of(digest).map(|size| size.is_some())
     }
 
+    /// Whether what `descriptor` describes is there. A blob that rotted is not: it is to be had anew.
+    ///
+    /// # Errors
+    /// [`StoreError::Verify`] if a sound blob of that name has another size than `descriptor` says.
+    pub(crate) fn has_described(&self, descriptor: &Descriptor) -> Result<bool, StoreError> {
+        match self.open_described(descriptor) {
+            Ok(_) => Ok(true),
+            Err(StoreError::NoBlob { .. }) => Ok(false),
+            Err(StoreError::Verify(wrong)) => {
+                let mut blob = self.open_blob(&descriptor.digest)?.verified();
+                if io::copy(&mut blob, &mut io::sink()).is_ok() { Err(wrong.into()) } else { Ok(false) }
+            }
+            Err(other) => Err(other),
+        }
+    }
+
     /// The length of a blob; `None` if it is not there.
     ///
     /// # Errors

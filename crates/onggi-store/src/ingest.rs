@@ -30,8 +30,8 @@ pub enum Begun {
 /// A blob that is being written.
 ///
 /// Bytes are hashed as they come; [`Ingest::commit`] gives it its name if they are what was promised. Dropped without
-/// that, it leaves what came for the next attempt; content that was found wrong, or that did not fit on the disk,
-/// is removed.
+/// that, it leaves what came, if anything did, for the next attempt; content that was found wrong, or that did not fit
+/// on the disk, is removed.
 #[derive(Debug)]
 pub struct Ingest {
     partial: Partial,
@@ -45,13 +45,13 @@ impl Ingest {
     pub(crate) fn begin(store: &Store, descriptor: &Descriptor) -> Result<Begun, StoreError> {
         let digest = &descriptor.digest;
         let beginning = || format!("receive blob {digest}");
-        if store.has(digest)? {
+        if store.has_described(descriptor)? {
             return Ok(Begun::Present);
         }
         let name = format!("{}-{}", digest.algorithm().name(), digest.hex());
         let Some(mut partial) = Partial::open(store, name).doing(beginning)? else { return Ok(Begun::Busy) };
         // Whoever had the lock before may have finished, and then this partial file is a new and empty one.
-        if store.has(digest)? {
+        if store.has_described(descriptor)? {
             partial.remove = true;
             return Ok(Begun::Present);
         }
@@ -135,7 +135,7 @@ impl Ingest {
             return Err(VerifyError::TooLong { digest: self.digest.clone(), size: self.offset }.into());
         };
         if let Err(error) = verifier.finish() {
-            self.partial.remove = !matches!(error, VerifyError::TooShort { .. }) || self.offset == 0;
+            self.partial.remove = !matches!(error, VerifyError::TooShort { .. });
             return Err(error.into());
         }
         self.partial.publish(&self.digest)
@@ -192,6 +192,7 @@ struct Partial {
     /// The same file with an offset of its own, at which the next byte goes.
     file: OwnedFd,
     remove: bool,
+    published: bool,
 }
 
 impl Partial {
@@ -201,7 +202,7 @@ impl Partial {
         let root = store.root().try_clone()?;
         let Some(lock) = Lock::try_acquire(&dir, &name, LockMode::Exclusive)? else { return Ok(None) };
         let file = file::reopen(&lock, OFlags::RDWR)?;
-        Ok(Some(Self { root, dir, name, lock, file, remove: false }))
+        Ok(Some(Self { root, dir, name, lock, file, remove: false, published: false }))
     }
 
     fn unnamed(store: &Store) -> onggi_sys::Result<Self> {
@@ -232,6 +233,10 @@ impl Partial {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        file::stat(&self.file).is_ok_and(|stat| stat.st_size == 0)
+    }
+
     fn restart(&mut self) -> onggi_sys::Result<()> {
         file::truncate(&self.file, 0)?;
         self.file = file::reopen(&self.lock, OFlags::RDWR)?;
@@ -246,14 +251,14 @@ impl Partial {
         file::sync(&self.file).doing(storing)?;
         let blobs = self.root.make_dir_all(blob_dir(digest.algorithm()), 0o755).doing(storing)?;
         file::rename(&self.dir, &self.name, &self.root, blob_path(digest), RenameFlags::empty()).doing(storing)?;
-        self.remove = false;
+        self.published = true;
         sync_dir(&blobs).doing(storing)
     }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if self.remove {
+        if !self.published && (self.remove || self.is_empty()) {
             // Left behind, it is swept by the next collection.
             drop(file::unlink(&self.dir, &self.name, AtFlags::empty()));
         }

@@ -73,16 +73,16 @@ impl Lease<'_> {
     /// After `true` it stays until the lease ends, whatever other processes remove.
     ///
     /// # Errors
-    /// If the lease cannot be written.
+    /// If the lease cannot be written; [`StoreError::Verify`] if what is there has another size than described.
     pub fn keep(&self, descriptor: &Descriptor) -> Result<bool, StoreError> {
         self.note(descriptor)?;
-        self.store.has(&descriptor.digest)
+        self.store.has_described(descriptor)
     }
 
     /// Begins to receive the content that `descriptor` describes, where a former attempt ended.
     ///
     /// # Errors
-    /// If the partial file cannot be made or read.
+    /// If the partial file cannot be made or read; [`StoreError::Verify`] if the blob is there with another size.
     pub fn ingest(&self, descriptor: &Descriptor) -> Result<Begun, StoreError> {
         self.note(descriptor)?;
         Ingest::begin(self.store, descriptor)

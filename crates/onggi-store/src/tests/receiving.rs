@@ -90,6 +90,31 @@ fn a_download_continues_where_it_ended() {
 }
 
 #[test]
+fn what_brought_nothing_leaves_nothing() {
+    let (_dir, store) = scratch();
+    let lease = store.lease().unwrap();
+    drop(begin(&lease, &described(b"content")));
+    assert_eq!(partials(&store), 0);
+}
+
+#[test]
+fn a_descriptor_of_another_size_is_refused_by_what_is_there() {
+    let (dir, store) = scratch();
+    let lease = store.lease().unwrap();
+    let sound = lease.put(media_type::LAYER, b"content").unwrap();
+    for size in [0, 6, 8, u64::MAX] {
+        let lying = Descriptor { size, ..sound.clone() };
+        assert!(matches!(lease.keep(&lying), Err(StoreError::Verify(_))), "{size}");
+        assert!(matches!(lease.ingest(&lying), Err(StoreError::Verify(_))), "{size}");
+    }
+    // A blob that was cut short says nothing of the descriptor, and is received anew.
+    std::fs::write(dir.path().join("images/blobs/sha256").join(sound.digest.hex()), b"cont").unwrap();
+    assert!(!lease.keep(&sound).unwrap());
+    lease.put_as(&sound, b"content").unwrap();
+    assert!(lease.keep(&sound).unwrap());
+}
+
+#[test]
 fn one_writer_at_a_time_unless_apart() {
     let (_dir, store) = scratch();
     let (lease, other) = (store.lease().unwrap(), store.lease().unwrap());
