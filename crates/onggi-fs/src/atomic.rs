@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use onggi_sys::file::{self, AtFlags, Mode, OFlags, RenameFlags};
+use onggi_sys::file::{self, AtFlags, FileType, Mode, OFlags, RenameFlags};
 use onggi_sys::{Errno, Result};
 
 /// What a write promises after a power cut.
@@ -14,7 +14,7 @@ use onggi_sys::{Errno, Result};
 pub enum Durability {
     /// File and directory are synced: the new content is there.
     Durable,
-    /// Old or new content, as the kernel pleases; for `/run`, which no boot outlives.
+    /// Old, new or no content, as the kernel pleases; for `/run`, which no boot outlives, and for what is written again.
     Volatile,
 }
 
@@ -34,9 +34,28 @@ pub fn write_atomic(
 ) -> Result<()> {
     let name = Path::new(name.as_ref());
     let temporary = Temporary::write(dir.as_fd(), data, mode, durability)?;
+    if durability == Durability::Volatile && exchange(&temporary, name)? {
+        // The temporary is the old file now, and goes as such.
+        return Ok(());
+    }
     file::rename(&dir, &temporary.name, &dir, name, RenameFlags::empty())?;
     std::mem::forget(temporary);
     sync_dir(&dir, durability)
+}
+
+/// Swaps `temporary` with the file `name`; false where there is none to swap with, or no such operation.
+///
+/// A rename over a file makes ext4 write the new one out at once, and whoever removes it or replaces it again waits for
+/// the disk. A swap does not.
+fn exchange(temporary: &Temporary<'_>, name: &Path) -> Result<bool> {
+    // A directory would be swapped too, where a rename over it is refused.
+    if !file::stat_at(temporary.dir, name).is_ok_and(|found| file::type_of(&found) == FileType::RegularFile) {
+        return Ok(false);
+    }
+    match file::rename(temporary.dir, &temporary.name, temporary.dir, name, RenameFlags::EXCHANGE) {
+        Err(error) if [Errno::NOENT, Errno::INVAL, Errno::NOSYS].iter().any(|&one| error.is(one)) => Ok(false),
+        other => other.map(|()| true),
+    }
 }
 
 /// Makes the file `name` in `dir` with `data`, unless the name is taken: the claim and the content appear as one.
@@ -134,10 +153,23 @@ mod tests {
     #[test]
     fn replaces_whole_and_leaves_no_temporary() {
         let (dir, root) = scratch();
-        for data in ["old", "new content"] {
-            write_atomic(&root, "f", data.as_bytes(), 0o600, Durability::Durable).unwrap();
+        for durability in [Durability::Durable, Durability::Volatile] {
+            for data in ["old", "new content"] {
+                write_atomic(&root, "f", data.as_bytes(), 0o600, durability).unwrap();
+            }
+            assert_eq!(std::fs::read_to_string(dir.path().join("f")).unwrap(), "new content");
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         }
-        assert_eq!(std::fs::read_to_string(dir.path().join("f")).unwrap(), "new content");
+    }
+
+    #[test]
+    fn a_directory_is_not_replaced() {
+        let (dir, root) = scratch();
+        std::fs::create_dir(dir.path().join("d")).unwrap();
+        for durability in [Durability::Durable, Durability::Volatile] {
+            assert!(write_atomic(&root, "d", b"x", 0o600, durability).unwrap_err().is(Errno::ISDIR));
+        }
+        assert!(dir.path().join("d").is_dir());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
