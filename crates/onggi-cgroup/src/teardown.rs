@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use onggi_sys::file::{self, AtFlags, CWD};
 use onggi_sys::pidfd::{self, Signal};
 use onggi_sys::{self as sys, Errno};
 
@@ -46,6 +47,24 @@ impl Cgroup {
     /// round; says how many it was.
     pub fn signal_all(&self, signal: Signal) -> Result<usize> {
         self.leading().map_or(Ok(0), |part| signal_round(part, signal))
+    }
+
+    /// Removes the group with the groups below it, after killing whoever is left in it.
+    ///
+    /// Usually nobody is: the kernel takes a pid namespace's processes with its first one. So each directory is first
+    /// removed as it is, which the kernel refuses where somebody lives, and only what is left then is looked into.
+    ///
+    /// # Errors
+    /// [`Error::Late`] if somebody is still there after `patience`. Goes through all hierarchies also after a failure,
+    /// and tells the first one.
+    pub fn destroy(self, patience: Duration) -> Result<()> {
+        let is_left = |part: &Part| {
+            let removed = file::unlink(CWD, &part.directory.path, AtFlags::REMOVEDIR);
+            removed.is_err_and(|error| !error.is(Errno::NOENT))
+        };
+        let left = Self { parts: self.parts.into_iter().filter(is_left).collect() };
+        let killed = left.kill_all(patience);
+        killed.and(left.remove())
     }
 
     /// Removes the group's directories with the groups below it. The group must be empty of processes.

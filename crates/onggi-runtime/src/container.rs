@@ -243,9 +243,7 @@ impl Drop for Making {
 
 /// Ends whoever is left in the group and removes it.
 pub(crate) fn remove_cgroup(cgroup: Cgroup) -> Result<()> {
-    let killed = cgroup.kill_all(PATIENCE);
-    let removed = cgroup.remove();
-    killed.and(removed).map_err(from_cgroup)
+    cgroup.destroy(PATIENCE).map_err(from_cgroup)
 }
 
 pub(crate) fn from_cgroup(error: onggi_cgroup::Error) -> Error {
@@ -364,7 +362,11 @@ impl Conversation<'_> {
             maps::write(self.pid, &self.plan.namespaces)?;
             self.tell(Order::Mapped)?;
         }
-        on_spawned(self.pid).map_err(|error| Error::Caller(Record::new("prepare the container", &*error)))?;
+        if let Err(error) = on_spawned(self.pid) {
+            // What the caller could not find may be missing because the container's side has given up, and said why.
+            let why = Error::Caller(Record::new("prepare the container", &*error));
+            return Err(self.last_words().unwrap_or(why));
+        }
         loop {
             match self.channel.next().map_err(Error::step("hear from the container"))? {
                 None => return Err(died()),
@@ -374,6 +376,17 @@ impl Conversation<'_> {
                 Some(Report::Warning(warning)) => self.warnings.push(warning),
                 Some(Report::AwaitingHooks) => self.run_hooks()?,
                 Some(Report::Successor(_)) => {}
+            }
+        }
+    }
+
+    /// Ends the container's side and reads the failure that it had reported by then, if it had.
+    fn last_words(&self) -> Option<Error> {
+        let pidfd = pidfd::open(self.pid).ok()?;
+        pidfd::send_signal(&pidfd, pidfd::Signal::KILL).ok()?;
+        loop {
+            if let Report::Failed(record, code) = self.channel.next().ok()?? {
+                return Some(failed(record, code));
             }
         }
     }

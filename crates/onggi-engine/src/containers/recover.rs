@@ -88,11 +88,7 @@ pub(super) fn release(engine: &Engine, id: &ContainerId) -> Result<()> {
 
 /// Kills whoever is left in the container's control group, and removes it.
 fn end_group(id: &ContainerId) -> onggi_cgroup::Result<()> {
-    let group = Cgroup::open(&CgroupPath::parse(&format!("{CGROUP_PARENT}/{id}"))?)?;
-    if group.exists() {
-        group.kill_all(PATIENCE)?;
-    }
-    group.remove()
+    Cgroup::open(&CgroupPath::parse(&format!("{CGROUP_PARENT}/{id}"))?)?.destroy(PATIENCE)
 }
 
 /// Removes the directory with the monitor's socket.
