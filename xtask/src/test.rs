@@ -6,12 +6,12 @@ use anyhow::Result;
 
 use crate::run;
 
-/// Runs `cargo test ARGS`; tests that lack something write a line to `$ONGGI_SKIPS`, which is shown at the end.
+/// Runs `cargo test --no-fail-fast ARGS`; tests that lack something write a line to `$ONGGI_SKIPS`, which is shown at the end.
 pub(crate) fn main(args: &[String]) -> Result<()> {
     let skips = std::env::temp_dir().join(format!("onggi-skips-{}", std::process::id()));
     std::fs::write(&skips, "")?;
     let mut test = Command::new(env!("CARGO"));
-    test.current_dir(run::top()).arg("test").args(args).env("ONGGI_SKIPS", &skips);
+    test.current_dir(run::top()).args(["test", "--no-fail-fast"]).args(args).env("ONGGI_SKIPS", &skips);
     let outcome = run::visible(&mut test);
     let listed = std::fs::read_to_string(&skips).unwrap_or_default();
     std::fs::remove_file(&skips)?;
