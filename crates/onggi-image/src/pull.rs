@@ -13,12 +13,13 @@ mod layers;
 mod network;
 mod tee;
 
+use onggi_diag::{Diagnose as _, Kind};
 use onggi_oci::{
     Descriptor, Digest, ImageConfiguration, ImageManifest, MANIFEST_LIMIT, Manifest, Platform, PlatformError,
     Reference, media_type,
 };
 use onggi_registry::Client;
-use onggi_store::Lease;
+use onggi_store::{CollectOptions, Lease};
 use tokio::runtime::Runtime;
 
 use crate::pull::layers::{Layer, Layers};
@@ -65,7 +66,8 @@ impl Images {
     /// Blocks, and drives the network from the calling thread: not for threads that run asynchronous code.
     ///
     /// # Errors
-    /// Nothing gets a name then. What had come of layers is continued by the next attempt.
+    /// Nothing gets a name then. What had come of layers is continued by the next attempt, unless the image is one that
+    /// cannot be had.
     pub fn pull(
         &self,
         client: &Client,
@@ -76,8 +78,19 @@ impl Images {
         let runtime = runtime()?;
         let lease = self.store().lease()?;
         let pull = Pull { images: self, client, name, options, progress, runtime: &runtime, lease: &lease };
-        pull.run()
+        let pulled = pull.run();
+        drop(lease);
+        if pulled.as_ref().is_err_and(is_final) {
+            // The first failure is the one to tell.
+            drop(self.store().collect(&CollectOptions::default()));
+        }
+        pulled
     }
+}
+
+/// Whether another attempt would end in the same way, so that nothing is worth keeping for it.
+fn is_final(error: &TransferError) -> bool {
+    matches!(error.kind(), Kind::Invalid | Kind::Hostile | Kind::Unsupported)
 }
 
 /// An asynchronous runtime on this thread.

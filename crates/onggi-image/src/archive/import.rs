@@ -8,7 +8,7 @@ use onggi_oci::image::{Config, History, RootFs};
 use onggi_oci::{
     Algorithm, Descriptor, Digest, Hasher, ImageConfiguration, ImageManifest, Platform, Reference, media_type,
 };
-use onggi_store::Lease;
+use onggi_store::{CollectOptions, Lease};
 
 use super::{ArchiveError, change};
 use crate::{ImageError, Images};
@@ -41,7 +41,23 @@ impl Images {
             change::apply(&mut config, line)?;
         }
         let lease = self.store().lease()?;
-        let (layer, diff_id) = self.import_layer(&lease, input)?;
+        let imported = self.import_under(&lease, config, input, options);
+        drop(lease);
+        if imported.is_err() {
+            // The first failure is the one to tell.
+            drop(self.store().collect(&CollectOptions::default()));
+        }
+        imported
+    }
+
+    fn import_under(
+        &self,
+        lease: &Lease<'_>,
+        config: Config,
+        input: impl Read,
+        options: &ImportOptions,
+    ) -> Result<Digest, ImageError> {
+        let (layer, diff_id) = self.import_layer(lease, input)?;
         let _layers = self.snapshots().lease()?;
         self.unpack_layer(&diff_id, self.store().open_blob(&layer.digest)?)?;
         let configuration = configuration(config, diff_id, options);

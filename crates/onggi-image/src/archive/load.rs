@@ -5,7 +5,7 @@ use std::io::Read;
 
 use onggi_layer::Compression;
 use onggi_oci::image::Annotations;
-use onggi_oci::{Descriptor, Digest, ImageIndex, ImageManifest, Manifest, Reference, media_type};
+use onggi_oci::{Descriptor, Digest, ImageConfiguration, ImageIndex, ImageManifest, Manifest, Reference, media_type};
 use onggi_store::{CollectOptions, Lease, StoreError, wrapper};
 use serde::de::DeserializeOwned;
 
@@ -172,7 +172,7 @@ impl Images {
             }
             let manifest = ImageManifest::new(config, layers);
             // Read now, for an error that speaks of the configuration.
-            drop(self.configuration(&manifest)?);
+            check_plain(&manifest, &self.configuration(&manifest)?)?;
             let bytes = serde_json::to_vec(&manifest).expect("a manifest is always JSON");
             let target = lease.put(media_type::IMAGE_MANIFEST, &bytes)?;
             found.push(Found { target, names });
@@ -204,6 +204,18 @@ impl Images {
         };
         Ok(Descriptor::new(media_type, blob.digest, blob.size))
     }
+}
+
+/// A plain layer is its own diff id. Unpacking would find one that is not, but not where that diff id is unpacked already.
+fn check_plain(manifest: &ImageManifest, configuration: &ImageConfiguration) -> Result<(), ImageError> {
+    for (layer, diff_id) in manifest.layers.iter().zip(&configuration.rootfs.diff_ids) {
+        let (found, expected) = (layer.digest.clone(), diff_id.clone());
+        if layer.media_type == media_type::LAYER && found.algorithm() == expected.algorithm() && found != expected {
+            let error = onggi_layer::Error::DiffId { layer: found.to_string(), expected, found };
+            return Err(onggi_snapshot::Error::from(error).into());
+        }
+    }
+    Ok(())
 }
 
 fn document<T: DeserializeOwned>(contents: &Contents, file: &'static str) -> Result<Option<T>, ArchiveError> {

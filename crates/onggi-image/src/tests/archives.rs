@@ -111,6 +111,7 @@ fn an_archive_that_lies_leaves_nothing() {
         "1 layers, the image configuration 2",
     );
     refuse(&scratch, &old_docker(|list| list[0]["Config"] = json!("a/VERSION")), "configuration");
+    refuse(&scratch, &old_docker(|list| list[0]["Layers"][0] = json!("a/VERSION")), "as its image says");
     refuse(&scratch, &old_docker(|list| *list = json!([])), "no image");
     refuse(&scratch, &old_docker(|list| *list = json!({})), "malformed");
     let whole = old_docker(|_| ());
@@ -118,6 +119,19 @@ fn an_archive_that_lies_leaves_nothing() {
     refuse(&scratch, &gzip(&whole)[..300], "cut short");
     refuse(&scratch, b"", "no image");
     refuse(&scratch, &[7; 2048], "checksum");
+}
+
+#[test]
+fn a_layer_is_held_to_its_image_also_where_the_right_one_is_unpacked() {
+    let scratch = scratch();
+    scratch.images.load(&old_docker(|_| ())[..]).unwrap();
+    let lie = old_docker(|list| {
+        list[0]["RepoTags"][0] = json!("lie:1");
+        list[0]["Layers"][1] = json!("a/VERSION");
+    });
+    let error = scratch.images.load(&lie[..]).unwrap_err();
+    assert!(onggi_diag::chain(&error).join(": ").contains("as its image says"));
+    assert_eq!((scratch.names().len(), scratch.blobs()), (1, 3));
 }
 
 #[test]
@@ -187,5 +201,7 @@ fn a_root_file_system_is_imported_and_not_loaded() {
     let wrong = ImportOptions { changes: vec!["RUN x".into()], ..ImportOptions::default() };
     let error = scratch.images.import(&rootfs[..], &wrong).unwrap_err();
     assert!(matches!(error, ImageError::Archive(ArchiveError::Change { .. })));
+    let before = scratch.blobs();
     assert!(scratch.images.import(&[1; 4000][..], &ImportOptions::default()).is_err());
+    assert_eq!(scratch.blobs(), before);
 }

@@ -19,6 +19,9 @@ fn refused(server: &FakeServer, kind: Kind, parts: &[&str]) {
     }
     assert_eq!(error.kind(), kind, "{text}");
     scratch.assert_nothing_half_made();
+    if matches!(kind, Kind::Invalid | Kind::Hostile | Kind::Unsupported) {
+        assert_eq!(scratch.entries("images/blobs/sha256"), [""; 0], "nothing to continue with");
+    }
     // Other layers, whole and verified, may be there; the one that was lied about may not.
     let lied = parts.iter().filter_map(|part| part.strip_prefix("sha256:"));
     for hex in lied {
