@@ -3,7 +3,8 @@
 //! From named programs it takes exactly what they need to run, and says of each file why it is there:
 //!
 //! - the program, found by its path or by its name on the search path, with every symbolic link on the way, so that
-//!   `/bin` is a link to `usr/bin` in the image if it is one here;
+//!   `/bin` is a link to `usr/bin` in the image if it is one here; found by name where no container looks for it, it
+//!   is linked to from `/usr/local/bin`;
 //! - of a script the interpreter in its first line, and what `env` is asked for;
 //! - of an ELF program its loader (`PT_INTERP`) and the libraries that this loader would find, and theirs: by
 //!   `DT_RPATH`, `DT_RUNPATH`, `/etc/ld.so.cache` (or `/etc/ld-musl-*.path`) and the loader's own directories;
@@ -51,7 +52,7 @@ pub struct BootstrapRequest {
     pub name: Reference,
     /// Where its files come from.
     pub source: BootstrapSource,
-    /// Where programs are looked for by name: the caller's `PATH`. The usual directories if empty.
+    /// Where programs are looked for by name after the usual directories: the caller's `PATH`.
     pub search: Vec<PathBuf>,
     /// No time in the image is later than this, in seconds since 1970: the caller's `SOURCE_DATE_EPOCH`.
     pub latest: Option<i64>,
@@ -111,7 +112,7 @@ pub enum Reason {
     Data(String),
 }
 
-/// Where programs are looked for when the caller does not say.
+/// Where programs are looked for first: there a container looks for them too, by its own `PATH`.
 const SEARCH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 impl Images {
@@ -186,5 +187,7 @@ impl Images {
 }
 
 fn search_path(given: &[PathBuf]) -> Vec<PathBuf> {
-    if given.is_empty() { SEARCH.iter().map(PathBuf::from).collect() } else { given.to_vec() }
+    let mut search: Vec<PathBuf> = SEARCH.iter().map(PathBuf::from).collect();
+    search.extend(given.iter().filter(|directory| !SEARCH.iter().any(|usual| directory.as_path() == *usual)).cloned());
+    search
 }

@@ -67,8 +67,8 @@ pub enum BootstrapError {
         /// Why not.
         source: io::Error,
     },
-    /// A path that leads in a circle, or through something that is no directory.
-    #[error("cannot follow {}", path.display())]
+    /// A path that leads in a circle, through something that is no directory, or to a device or socket.
+    #[error("cannot take {}: it leads in a circle, or to neither a file nor a directory", path.display())]
     Path {
         /// The path.
         path: PathBuf,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::elf::Machine;
 use super::libraries::{Loaders, musl_path_file};
 use super::tree::{Node, Tree};
-use super::{BootstrapError, Reason, Taken, busybox, data, ldcache};
+use super::{BootstrapError, Reason, SEARCH, Taken, busybox, data, ldcache};
 
 /// The small programs that make a system usable; those of them that this machine has.
 const USUAL: [&str; 63] = [
@@ -175,10 +175,19 @@ impl<'s> Gatherer<'s> {
             self.file(&path, Reason::Asked)?;
             return Ok(());
         }
+        self.link_into_path(name, &path);
         if path.file_name().is_some_and(|name| name == "busybox") {
             self.busybox = Some(path.clone());
         }
         self.executable(&path, Reason::Asked)
+    }
+
+    /// Makes a program that was asked for by name run by name, wherever it was found.
+    fn link_into_path(&mut self, name: &str, path: &Path) {
+        let usual = path.parent().is_some_and(|parent| SEARCH.iter().any(|directory| parent == Path::new(directory)));
+        if !name.contains('/') && !usual {
+            self.tree.add(&Path::new("/usr/local/bin").join(name), Node::Symlink(path.to_owned()));
+        }
     }
 
     /// A program with all that it needs before its first instruction.
@@ -237,6 +246,7 @@ impl<'s> Gatherer<'s> {
             let asked = words.find(|word| !word.starts_with('-') && !word.contains('='));
             if let Some(asked) = asked {
                 let path = look_up(asked, self.search).ok_or_else(|| missing(asked))?;
+                self.link_into_path(asked, &path);
                 self.executable(&path, Reason::Interpreter(script.into()))?;
             }
         }

@@ -241,6 +241,22 @@ fn a_script_brings_what_runs_it() {
 }
 
 #[test]
+fn a_program_runs_by_its_name_wherever_it_was_found() {
+    needs!("root", "bash");
+    let place = Place::new();
+    let own = place.file("own/greet", "#!/usr/bin/env bash\necho from here\n", 0o755);
+    place.file("own/bash", "#!/bin/sh\nexit 9\n", 0o755);
+    let request = BootstrapRequest {
+        name: Reference::parse("made").unwrap(),
+        source: BootstrapSource::Programs(vec!["greet".into(), "env".into()]),
+        search: vec![own.parent().unwrap().to_owned(), "/bin".into()],
+        latest: None,
+    };
+    place.images.bootstrap(&request).unwrap();
+    assert_eq!(place.inside(&["env", "PATH=/usr/local/bin:/usr/bin:/bin", "greet"]), "from here\n");
+}
+
+#[test]
 fn python_brings_its_library() {
     let python = Path::new("/usr/bin/python3");
     needs!("root");
