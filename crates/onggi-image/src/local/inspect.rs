@@ -23,7 +23,7 @@ fn document(image: &Image, size: u64) -> Value {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let extra = |key: &str| configuration.extra.get(key).cloned().unwrap_or_else(|| json!(""));
     let comment = configuration.history.last().map(|step| text(&step.comment)).unwrap_or_default();
-    let mut document = json!({
+    json!({
         "Id": image.id,
         "RepoTags": image.tags(),
         "RepoDigests": image.repository_digests(),
@@ -34,20 +34,15 @@ fn document(image: &Image, size: u64) -> Value {
         "Author": text(&configuration.author),
         "Config": config(&configuration.config),
         "Architecture": configuration.architecture,
+        "Variant": text(&configuration.variant),
         "Os": configuration.os,
+        "OsVersion": text(&configuration.os_version),
         "Size": size,
         "GraphDriver": {"Name": "overlay", "Data": null},
         "RootFS": {"Type": "layers", "Layers": image.diff_ids()},
         "Metadata": {},
         "Descriptor": image.target,
-    });
-    if let Some(variant) = &configuration.variant {
-        document["Variant"] = json!(variant);
-    }
-    if let Some(version) = &configuration.os_version {
-        document["OsVersion"] = json!(version);
-    }
-    document
+    })
 }
 
 /// The configuration with every field that Docker always shows: templates name them without asking.
