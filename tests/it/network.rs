@@ -127,9 +127,9 @@ fn nothing_is_left_of_a_container_that_ended() {
         addresses.dedup();
         assert!(addresses.iter().all(|line| line.contains("inet ")), "{addresses:?}");
     });
-    // The kernel takes a dead namespace's links away in its own time.
+    // The kernel takes a dead namespace's links away in its own time; the first container's may have been counted.
     onggi_testkit::wait_until("the links are gone", std::time::Duration::from_secs(10), || {
-        links(&onggi) == links_before
+        links(&onggi) <= links_before
     })
     .unwrap();
     assert_eq!(Machine::now(&mark).leaked_since(&before), [] as [&str; 0]);

@@ -2,7 +2,7 @@
 
 use onggi_fs::Durability;
 use onggi_image::{Image, Images};
-use onggi_snapshot::Snapshots;
+use onggi_snapshot::{Buried, Snapshots};
 
 use crate::{ContainerId, Engine, Error, Result};
 
@@ -21,9 +21,14 @@ pub(crate) fn create_writable(images: &Images, image: &Image, id: &ContainerId, 
 }
 
 impl Engine {
-    /// Removes the writable layer of container `id`, if it is there.
-    pub(crate) fn remove_writable(&self, id: &ContainerId) -> Result<()> {
-        let removed = Snapshots::open(self.paths().layers()).and_then(|open| open.remove_writable(id.as_str()));
-        removed.map_err(|source| Error::Snapshot { what: "remove", id: id.clone(), source: Box::new(source) })
+    /// Takes the writable layer of container `id` away, if it is there; its space goes with what this returns.
+    pub(crate) fn bury_writable(&self, id: &ContainerId) -> Result<Buried> {
+        let buried = Snapshots::open(self.paths().layers()).and_then(|open| open.bury_writable(id.as_str()));
+        buried.map_err(not_removed(id))
     }
+}
+
+/// A writable layer that stays on the disk.
+pub(crate) fn not_removed(id: &ContainerId) -> impl Fn(onggi_snapshot::Error) -> Error {
+    move |source| Error::Snapshot { what: "remove", id: id.clone(), source: Box::new(source) }
 }

@@ -143,7 +143,9 @@ fn open_rootfs(launch: &Launch) -> Outcome<onggi_runtime::Rootfs> {
     match &launch.rootfs {
         Rootfs::Directory => Ok(onggi_runtime::Rootfs::Bundle),
         Rootfs::Snapshot { dir, id } => {
-            let mount = Snapshots::open(dir).and_then(|snapshots| snapshots.mount(id));
+            // What --rm takes away at the end need not be on the disk before it.
+            let durability = if launch.auto_remove { Durability::Volatile } else { Durability::Durable };
+            let mount = Snapshots::open(dir).and_then(|snapshots| snapshots.mount(id, durability));
             mount.map(onggi_runtime::Rootfs::Mount).during("mount the root file system")
         }
     }
@@ -290,9 +292,12 @@ impl Drop for Lease<'_> {
 }
 
 impl Container<'_> {
-    /// Takes away all that the container had of the kernel and records its end. Goes on past every failure; the first
+    /// Takes away what the container had of the kernel and records its end. Goes on past every failure; the first
     /// one is in the state.
-    pub(crate) fn finish(mut self, ended: process::Ended, durability: Durability) -> State {
+    ///
+    /// Of one that is `going` for good the control group comes back, for [`onggi_runtime::Container::destroy`], where
+    /// nobody can be in it any more; and its state need not survive a power cut.
+    pub(crate) fn finish(mut self, ended: process::Ended, going: bool) -> (State, Option<onggi_runtime::Container>) {
         let mut note = |failure: Option<Record>| {
             if let Some(record) = failure {
                 self.state.error.get_or_insert(record);
@@ -300,7 +305,12 @@ impl Container<'_> {
         };
         let oom = self.inner.cgroup().oom_killed();
         note(oom.as_ref().err().map(|error| Record::new("read the control group", error)));
-        note(self.inner.destroy().err().map(|error| Record::new("clean up", &error)));
+        let mut group = Some(self.inner);
+        // With its first process the kernel has killed all that were in its pid namespace.
+        if !(going && self.own_pids) {
+            let destroyed = group.take().map_or(Ok(()), onggi_runtime::Container::destroy);
+            note(destroyed.err().map(|error| Record::new("clean up", &error)));
+        }
         note(self.network.and_then(|lease| lease.release().err()));
         self.state.oom_killed = oom.unwrap_or(false);
         self.state.status = Status::Exited;
@@ -309,10 +319,11 @@ impl Container<'_> {
         self.state.monitor = None;
         self.state.pid = None;
         self.state.network = None;
+        let durability = if going { Durability::Volatile } else { Durability::Durable };
         if let Err(error) = self.state.save(&self.dir, durability) {
             self.state.error.get_or_insert(Record::new("write the container's state", &error));
         }
-        self.state
+        (self.state, group)
     }
 }
 

@@ -47,7 +47,7 @@ mod spawn;
 mod state;
 mod user;
 
-pub use cleanup::Cleanup;
+pub use cleanup::{Cleanup, Rest};
 pub use interactive::{Ended, Interaction, interactive};
 pub use keys::{DetachKeys, KeysError};
 pub use launch::{CopyUp, Hosts, LAUNCH_FILE, Launch, LogLimits, Network, Rootfs, Stdin};

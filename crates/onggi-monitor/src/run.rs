@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use onggi_diag::Record;
+use onggi_diag::{Diagnose, Record};
 use onggi_fs::{Durability, Root};
 use onggi_sys::file::{self, AtFlags, CWD, Mode, OFlags};
 use onggi_sys::process::Ended;
 use onggi_sys::signal::SignalFd;
 use onggi_sys::{Errno, prctl, process, spawn, unix};
 
-use crate::Cleanup;
 use crate::client::SOCKET;
 use crate::container::{self, Container};
 use crate::frame::{self, Kind};
@@ -23,6 +22,7 @@ use crate::message::{Answer, Exit, Request, Streams};
 use crate::serve::{Habits, Refusal, Server};
 use crate::spawn::{LOCK_FD, STARTER_FD};
 use crate::state::State;
+use crate::{Cleanup, Rest};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 64;
@@ -62,7 +62,7 @@ fn serve(dir: &Path, starter: OwnedFd, lock: OwnedFd, cleanup: &dyn Cleanup) -> 
             // The refusal is what is told; what is left behind is found by the next prune.
             drop(unlisten(&launch));
             if launch.auto_remove {
-                drop(cleanup.remove(&launch));
+                drop(cleanup.remove(&launch).and_then(|rest| rest()));
             }
             drop(lock);
             return tell(&starter, &failed(refusal));
@@ -73,11 +73,29 @@ fn serve(dir: &Path, starter: OwnedFd, lock: OwnedFd, cleanup: &dyn Cleanup) -> 
     server.adopt(starter, attach)?;
     server.tell(&Answer::Started { pid: first.pid });
     let ended = server.run(first)?;
-    let (container, log_failure, farewell) = server.into_parts();
-    let exit = end(&launch, container, ended, log_failure, cleanup);
+    let (container, log_failure, mut farewell) = server.into_parts();
+    let (exit, rests) = end(&launch, container, ended, log_failure, cleanup);
+    farewell.say(exit);
+    // If this fails the next command's sweep goes on with it.
+    drop(rests.clear());
     // From here on the container may be started again while a slow client still reads the end of this run.
     drop(lock);
-    farewell.say(exit)
+    farewell.stay()
+}
+
+/// What nobody can miss any more of a container that is gone.
+#[derive(Default)]
+struct Rests {
+    group: Option<onggi_runtime::Container>,
+    rest: Option<Rest>,
+}
+
+impl Rests {
+    fn clear(self) -> Result<(), Box<dyn Diagnose>> {
+        let group = self.group.map_or(Ok(()), onggi_runtime::Container::destroy);
+        let rest = self.rest.map_or(Ok(()), |rest| rest());
+        group.map_err(|error| Box::new(error) as Box<dyn Diagnose>).and(rest)
+    }
 }
 
 /// What is needed around the container, got before there is one: a failure has nothing to take back then.
@@ -107,26 +125,30 @@ fn habits(launch: &Launch) -> Habits {
     }
 }
 
-/// Takes everything apart and records the end, or removes the container whole.
+/// Takes everything apart and records the end, or removes the container; what of that can wait comes back.
 fn end(
     launch: &Launch,
     container: Container<'_>,
     ended: Ended,
     log: Option<onggi_sys::Error>,
     cleanup: &dyn Cleanup,
-) -> Exit {
-    // What is removed in a moment need not survive a power cut.
-    let durability = if launch.auto_remove { Durability::Volatile } else { Durability::Durable };
-    let mut state = container.finish(ended, durability);
-    let failure = log.map(|error| Record::new("write the log", &error)).or_else(|| unlisten(launch).err());
-    let removal = if launch.auto_remove { cleanup.remove(launch).err() } else { None };
-    let removal = removal.map(|error| Record::new("remove the container", &*error));
-    if let Some(record) = failure.or(removal) {
+) -> (Exit, Rests) {
+    let mut rests = Rests::default();
+    let (mut state, group) = container.finish(ended, launch.auto_remove);
+    rests.group = group;
+    let mut failure = log.map(|error| Record::new("write the log", &error)).or_else(|| unlisten(launch).err());
+    if launch.auto_remove {
+        match cleanup.remove(launch) {
+            Ok(rest) => rests.rest = Some(rest),
+            Err(error) => failure = failure.or(Some(Record::new("remove the container", &*error))),
+        }
+    }
+    if let Some(record) = failure {
         state.error.get_or_insert(record);
         // If even this fails there is nobody left to tell.
         drop(Root::open(&launch.dir).and_then(|dir| state.save(dir, Durability::Durable)));
     }
-    exit_of(&state)
+    (exit_of(&state), rests)
 }
 
 fn exit_of(state: &State) -> Exit {

@@ -14,7 +14,8 @@ use onggi_fs::{Durability, Lock, LockMode, Root, remove_tree, write_atomic};
 use onggi_monitor::client::{Client, ClientError, Event, Session};
 use onggi_monitor::logs::{self, Stream};
 use onggi_monitor::{
-    ARGV0, Answer, Cleanup, Exec, Launch, LogLimits, Network, Patience, Rootfs, Slow, State, Status, Stdin, Streams,
+    ARGV0, Answer, Cleanup, Exec, Launch, LogLimits, Network, Patience, Rest, Rootfs, Slow, State, Status, Stdin,
+    Streams,
 };
 use onggi_oci::runtime::Process;
 use onggi_testkit::{Machine, Rootfs as Tree, lacks, skip};
@@ -24,9 +25,10 @@ use serde_json::json;
 struct Remover;
 
 impl Cleanup for Remover {
-    fn remove(&self, launch: &Launch) -> Result<(), Box<dyn Diagnose>> {
+    fn remove(&self, launch: &Launch) -> Result<Rest, Box<dyn Diagnose>> {
         let parent = Root::open(launch.dir.parent().unwrap()).map_err(boxed)?;
-        remove_tree(parent, launch.dir.file_name().unwrap()).map_err(boxed)
+        remove_tree(parent, launch.dir.file_name().unwrap()).map_err(boxed)?;
+        Ok(Box::new(|| Ok(())))
     }
 }
 

@@ -126,7 +126,8 @@ impl Snapshots {
     }
 
     fn make_extra(&self, work: &Root, diff_id: &Digest, finish: &Finish, below: &[PathBuf]) -> Result<(), Error> {
-        let lower = Overlay { store: self, layers: below, writable: None }.mount("the layers below")?;
+        let overlay = Overlay { store: self, layers: below, writable: None, durability: Durability::Durable };
+        let lower = overlay.mount("the layers below")?;
         let broken = |source| Error::Finish { layer: diff_id.clone(), source };
         let prepare = || {
             file::mkdir(work, FILES, Mode::RWXU)?;

@@ -34,4 +34,4 @@ mod temporary;
 pub use error::Error;
 pub use pending::PendingLayer;
 pub use prune::Pruned;
-pub use snapshots::{Lease, Snapshots};
+pub use snapshots::{Buried, Lease, Snapshots};

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use onggi_fs::Root;
+use onggi_fs::{Durability, Root};
 use onggi_layer::overlay::Namespace;
 use onggi_sys::file;
 use onggi_sys::mount::{Depth, FsContext, MountAttrFlags, clone_tree};
@@ -23,6 +23,8 @@ pub(crate) struct Overlay<'o> {
     pub(crate) layers: &'o [PathBuf],
     /// The directory that holds upper and work; none for a read-only mount.
     pub(crate) writable: Option<&'o Root>,
+    /// What of the upper directory must outlive a power cut.
+    pub(crate) durability: Durability,
 }
 
 /// How layers are told to the kernel, best first.
@@ -39,6 +41,16 @@ enum Way {
 impl Overlay<'_> {
     /// Mounts it, attached nowhere.
     pub(crate) fn mount(&self, what: &str) -> Result<OwnedFd, Error> {
+        match self.mount_as_asked(what) {
+            // Older than 5.10.
+            Err(_) if self.durability == Durability::Volatile => {
+                Self { durability: Durability::Durable, ..*self }.mount_as_asked(what)
+            }
+            other => other,
+        }
+    }
+
+    fn mount_as_asked(&self, what: &str) -> Result<OwnedFd, Error> {
         if self.layers.len() >= MAX_LAYERS {
             return Err(Error::TooManyLayers { count: self.layers.len(), limit: MAX_LAYERS - 1 });
         }
@@ -86,12 +98,18 @@ impl Overlay<'_> {
     }
 
     fn options(&self) -> Vec<(&'static str, &'static str)> {
-        match self.store.namespace() {
+        let mut options = match self.store.namespace() {
             // A layer is used by many mounts, and nothing in one may redirect or stand in for something elsewhere.
             Namespace::Trusted => vec![("index", "off"), ("redirect_dir", "nofollow"), ("metacopy", "off")],
             // Implies the other two.
             Namespace::User => vec![("userxattr", ""), ("index", "off")],
+        };
+        if self.writable.is_some() && self.durability == Durability::Volatile {
+            // Without it the end of the mount waits until all of the file system below is on the disk, and not only
+            // what is the container's (Linux 5.10).
+            options.push(("volatile", ""));
         }
+        options
     }
 
     fn directories(&self) -> Directories {
@@ -119,7 +137,6 @@ fn set_dir(context: &FsContext, key: &str, dir: impl AsFd, way: Way) -> SysResul
 mod tests {
     use std::os::fd::AsRawFd;
 
-    use onggi_fs::Durability;
     use onggi_layer::Finish;
     use onggi_oci::Digest;
     use onggi_sys::file::{self, Mode, OFlags};
@@ -148,7 +165,8 @@ mod tests {
         let (writable, stack) = store.writable("w").unwrap();
         for way in [Way::Descriptors, Way::Paths, Way::Options] {
             for writable in [Some(&writable), None] {
-                let overlay = Overlay { store: &store, layers: &stack.layers, writable };
+                let (layers, durability) = (&stack.layers, Durability::Durable);
+                let overlay = Overlay { store: &store, layers, writable, durability };
                 let mount = Root::from(overlay.mount_by(way).unwrap());
                 assert_eq!(mount.read("common", 100).unwrap(), b"149", "{way:?}");
                 assert_eq!(file::entries(&mount).unwrap().len(), 151, "{way:?}");
@@ -160,5 +178,23 @@ mod tests {
         let table = Root::open("/proc/self").unwrap().read("mountinfo", 1 << 20).unwrap();
         let shown = dir.path().to_str().unwrap();
         assert!(!String::from_utf8_lossy(&table).contains(shown), "a mount of ours is attached");
+    }
+
+    #[test]
+    fn a_volatile_mount_is_the_last() {
+        onggi_testkit::needs!("root");
+        let dir = tempfile::tempdir().unwrap();
+        let store = Snapshots::open(dir.path()).unwrap();
+        store.create_writable("w", &[layer(&store, 1)], Durability::Volatile).unwrap();
+        let (writable, _) = store.writable("w").unwrap();
+        let marked = || writable.resolve("work/work/incompat/volatile").is_ok();
+        drop(store.mount("w", Durability::Durable).unwrap());
+        assert!(!marked());
+        let mount = Root::from(store.mount("w", Durability::Volatile).unwrap());
+        assert_eq!(mount.read("common", 100).unwrap(), b"1");
+        drop(mount);
+        assert!(marked());
+        assert!(matches!(store.mount("w", Durability::Durable), Err(Error::Mount { .. })));
+        store.remove_writable("w").unwrap();
     }
 }

@@ -141,16 +141,19 @@ impl Snapshots {
     }
 
     /// Mounts the snapshot `id`, attached nowhere. At most one such mount may exist at a time.
-    pub fn mount(&self, id: &str) -> Result<OwnedFd, Error> {
+    ///
+    /// With [`Durability::Volatile`] nothing that is written to it is promised to be on the disk, whoever asks, and it
+    /// cannot be mounted again.
+    pub fn mount(&self, id: &str, durability: Durability) -> Result<OwnedFd, Error> {
         let (writable, stack) = self.writable(id)?;
-        let overlay = Overlay { store: self, layers: &stack.layers, writable: Some(&writable) };
+        let overlay = Overlay { store: self, layers: &stack.layers, writable: Some(&writable), durability };
         overlay.mount(&format!("snapshot `{id}`"))
     }
 
     /// Mounts `layers` (bottom first) read-only, attached nowhere.
     pub fn mount_ro(&self, layers: &[Digest]) -> Result<OwnedFd, Error> {
         let stack = self.stack(layers)?;
-        let overlay = Overlay { store: self, layers: &stack.layers, writable: None };
+        let overlay = Overlay { store: self, layers: &stack.layers, writable: None, durability: Durability::Durable };
         overlay.mount("layers")
     }
 
@@ -162,13 +165,19 @@ impl Snapshots {
 
     /// Removes the snapshot `id`; it is gone at once, its space when this returns. Nothing is done if there is none.
     pub fn remove_writable(&self, id: &str) -> Result<(), Error> {
+        self.bury_writable(id)?.remove()
+    }
+
+    /// Takes the snapshot `id` out of the store, if it is there; its space is free when what this returns is.
+    pub fn bury_writable(&self, id: &str) -> Result<Buried, Error> {
         check_id(id)?;
-        let remove = || {
+        let bury = || {
             let grave = Temporary::new(&self.root)?;
             grave.take(&self.writables, id)?;
-            grave.remove()
+            Ok(grave)
         };
-        remove().map_err(|source| Error::Writable { id: id.into(), source })
+        let failed = |source| Error::Writable { id: id.into(), source };
+        Ok(Buried { id: id.into(), grave: bury().map_err(failed)? })
     }
 
     /// The ids of all snapshots.
@@ -235,6 +244,23 @@ impl Snapshots {
 
     pub(crate) fn owner(&self) -> Owner {
         self.owner
+    }
+}
+
+/// A snapshot that is out of the store already, on its way off the disk: with [`Buried::remove`], on drop, or by the
+/// next to open the store.
+#[derive(Debug)]
+#[must_use]
+pub struct Buried {
+    id: String,
+    grave: Temporary,
+}
+
+impl Buried {
+    /// Removes it, and says whether that worked.
+    pub fn remove(self) -> Result<(), Error> {
+        let Self { id, grave } = self;
+        grave.remove().map_err(|source| Error::Writable { id, source })
     }
 }
 

@@ -47,7 +47,7 @@ fn check(store: &Snapshots, dir: &Path) {
         assert_eq!(fs::read_dir(&files).unwrap().count(), FILES as usize);
     }
     for id in store.writables().unwrap() {
-        let mount = Root::from(store.mount(&id).unwrap());
+        let mount = Root::from(store.mount(&id, Durability::Durable).unwrap());
         assert!(mount.dir("some/where").is_ok(), "{id}");
         store.remove_writable(&id).unwrap();
     }
@@ -94,7 +94,7 @@ fn the_one_that_is_killed() {
             diff_id
         });
         store.create_writable(&format!("c{number}"), &layers, Durability::Volatile).unwrap();
-        drop(store.mount(&format!("c{number}")).unwrap());
+        drop(store.mount(&format!("c{number}"), Durability::Durable).unwrap());
         store.remove_writable(&format!("c{number}")).unwrap();
     }
 }
@@ -120,7 +120,7 @@ fn prune_beside_unpack_and_run() {
                     let id = format!("w{worker}-{round}");
                     store.create_writable(&id, &layers, Durability::Volatile).unwrap();
                     drop(lease);
-                    let mount = Root::from(store.mount(&id).unwrap());
+                    let mount = Root::from(store.mount(&id, Durability::Durable).unwrap());
                     assert!(mount.open_file(format!("some/where/{}-0", round % 4)).is_ok());
                     drop(mount);
                     store.remove_writable(&id).unwrap();

@@ -120,27 +120,27 @@ fn what_a_container_writes_stays_in_its_own_directory() {
     for id in ["one", "two"] {
         store.create_writable(id, std::slice::from_ref(&base), Durability::Volatile).unwrap();
     }
-    let (one, two) = (store.mount("one").unwrap(), store.mount("two").unwrap());
+    let [one, two] = ["one", "two"].map(|id| store.mount(id, Durability::Durable).unwrap());
     assert_eq!(fs::metadata(inside(&one, "")).unwrap().mode() & 0o7777, 0o751);
     fs::write(inside(&one, "etc/a"), "changed").unwrap();
     fs::remove_file(inside(&two, "etc/a")).unwrap();
     assert_eq!(read(&one, "etc/a"), "changed");
     assert!(!exists(&two, "etc/a"));
     drop((one, two));
-    assert_eq!(read(&store.mount("one").unwrap(), "etc/a"), "changed");
+    assert_eq!(read(&store.mount("one", Durability::Durable).unwrap(), "etc/a"), "changed");
     assert_eq!(read(&store.mount_ro(&[base]).unwrap(), "etc/a"), "1");
     assert!(store.writable_size("one").unwrap() > 0);
     assert!(matches!(store.create_writable("one", &[], Durability::Durable), Err(Error::Exists { .. })));
     store.remove_writable("one").unwrap();
     store.remove_writable("one").unwrap();
-    assert!(matches!(store.mount("one"), Err(Error::NotFound { .. })));
+    assert!(matches!(store.mount("one", Durability::Durable), Err(Error::NotFound { .. })));
     assert_eq!(store.writables().unwrap(), ["two"]);
 }
 
 fn an_image_without_layers_is_an_empty_root() {
     let Scratch { store, dir: _dir } = scratch();
     store.create_writable("empty", &[], Durability::Durable).unwrap();
-    let mount = store.mount("empty").unwrap();
+    let mount = store.mount("empty", Durability::Durable).unwrap();
     fs::write(inside(&mount, "new"), "x").unwrap();
     assert_eq!(read(&mount, "new"), "x");
     let bare = store.mount_ro(&[]).unwrap();
@@ -220,7 +220,7 @@ fn two_hundred_layers_mount() {
     let layers: Vec<Digest> =
         (0..200).map(|n| Layer::new().file(&format!("f{n}"), "x").file("last", &n.to_string()).store(&store)).collect();
     store.create_writable("deep", &layers, Durability::Volatile).unwrap();
-    let mount = store.mount("deep").unwrap();
+    let mount = store.mount("deep", Durability::Durable).unwrap();
     assert_eq!(read(&mount, "last"), "199");
     assert!((0..200).all(|n| exists(&mount, &format!("f{n}"))));
 }
@@ -285,7 +285,7 @@ fn prune_keeps_what_is_needed() {
     let pruned = store.prune::<Error>(Duration::from_secs(1), || Ok(HashSet::new())).unwrap();
     assert_eq!(pruned.layers, std::slice::from_ref(&c));
     assert!(pruned.bytes > 0);
-    assert_eq!(read(&store.mount("uses-a").unwrap(), "d/b"), "b");
+    assert_eq!(read(&store.mount("uses-a", Durability::Durable).unwrap(), "d/b"), "b");
     store.remove_writable("uses-a").unwrap();
     let keep = || Ok(HashSet::from([a.clone()]));
     assert_eq!(store.prune::<Error>(Duration::from_secs(1), keep).unwrap().layers, [b]);

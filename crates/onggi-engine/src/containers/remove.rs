@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use onggi_diag::Diagnose;
 use onggi_fs::{Durability, Root, create_new, remove_tree};
-use onggi_monitor::{Cleanup, Launch, State};
+use onggi_monitor::{Cleanup, Launch, Rest, State};
+use onggi_snapshot::Buried;
 use onggi_sys::Errno;
 
 use super::layout::{self, Locked, MAKING, REMOVING};
@@ -18,6 +19,7 @@ use super::names::Names;
 use super::{Containers, recover};
 use crate::error::Context;
 use crate::record::Record;
+use crate::snapshots::not_removed;
 use crate::{ContainerId, Engine, Error, Paths, RemoveContainer, Result};
 
 /// In a container's directory: its anonymous volumes go with it.
@@ -137,6 +139,12 @@ fn finish(engine: &Engine, locked: Locked) -> Result<()> {
 
 /// Step 2 and 3, for a container without processes: goes past failures and reports the first.
 fn take_apart(engine: &Engine, id: &ContainerId, dir: &Root) -> Result<()> {
+    let buried = detach(engine, id, dir)?;
+    clear(&engine.containers, id, buried)
+}
+
+/// What others may wait for: after it nobody finds a name, a volume or a layer in use by the container.
+fn detach(engine: &Engine, id: &ContainerId, dir: &Root) -> Result<Buried> {
     let what = || format!("remove container {}", id.short());
     // Without its record nothing was made yet, or everything but the directory is gone.
     let record = Record::load(dir, id).ok();
@@ -154,14 +162,20 @@ fn take_apart(engine: &Engine, id: &ContainerId, dir: &Root) -> Result<()> {
         }
         note(Names::open(&engine.containers).and_then(|names| names.release(&record.name, id)).to(what()));
     }
-    note(engine.remove_writable(id));
-    if let Some(error) = failure {
-        return Err(error);
+    let buried = engine.bury_writable(id);
+    match failure {
+        Some(error) => Err(error),
+        None => buried,
     }
-    match remove_tree(&engine.containers, format!("{REMOVING}/{id}")) {
+}
+
+/// What is only space on the disk.
+fn clear(containers: &Root, id: &ContainerId, buried: Buried) -> Result<()> {
+    buried.remove().map_err(not_removed(id))?;
+    match remove_tree(containers, format!("{REMOVING}/{id}")) {
         // Another sweep looked in and made a lock file; it removes the directory with it.
         Err(error) if error.is(Errno::NOTEMPTY) => Ok(()),
-        other => other.to(what()),
+        other => other.to(format!("remove container {}", id.short())),
     }
 }
 
@@ -170,17 +184,26 @@ fn take_apart(engine: &Engine, id: &ContainerId, dir: &Root) -> Result<()> {
 pub struct Cleaner;
 
 impl Cleanup for Cleaner {
-    fn remove(&self, launch: &Launch) -> std::result::Result<(), Box<dyn Diagnose>> {
-        remove_held(launch).map_err(|error| Box::new(error) as Box<dyn Diagnose>)
+    fn remove(&self, launch: &Launch) -> std::result::Result<Rest, Box<dyn Diagnose>> {
+        let (engine, id, buried) = remove_held(launch).map_err(boxed)?;
+        Ok(Box::new(move || {
+            let cleared = recover::remove_run_dir(&engine, &id).and_then(|()| clear(&engine.containers, &id, buried));
+            cleared.map_err(boxed)
+        }))
     }
 }
 
-/// Removes the container of `launch`. Its lock is held by this process, its processes and its network are gone.
-fn remove_held(launch: &Launch) -> Result<()> {
+fn boxed(error: Error) -> Box<dyn Diagnose> {
+    Box::new(error)
+}
+
+/// Removes the container of `launch` but for what is only space. Its lock is held by this process, its processes and its
+/// network are gone.
+fn remove_held(launch: &Launch) -> Result<(Engine, ContainerId, Buried)> {
     let id: ContainerId = launch.id.parse()?;
     let engine = Engine::open(Paths::around(&launch.dir, &launch.run_dir))?;
     let dir = engine.containers().dir(&id)?;
     layout::condemn(&engine.containers, &id, None).to(format!("remove container {}", id.short()))?;
-    recover::remove_run_dir(&engine, &id)?;
-    take_apart(&engine, &id, &dir)
+    let buried = detach(&engine, &id, &dir)?;
+    Ok((engine, id, buried))
 }

@@ -19,16 +19,21 @@ pub(crate) struct Farewell {
 }
 
 impl Farewell {
-    /// Tells everybody who waits for it that the container has ended, and stays until they have heard it.
-    ///
-    /// A client that may lose nothing is waited for as long as it is there: it holds this process, and nothing of the
-    /// container's.
-    pub(crate) fn say(mut self, exit: Exit) -> Result<()> {
+    /// Tells everybody who waits for it that the container has ended, as far as they listen.
+    pub(crate) fn say(&mut self, exit: Exit) {
         for peer in &mut self.peers {
             let owed = peer.waits + u32::from(matches!(peer.streams, Some((FIRST, _))));
             (0..owed).for_each(|_| peer.answer(&Answer::Exited(exit)));
             peer.closing = true;
         }
+        self.peers.retain(|peer| !peer.is_over());
+    }
+
+    /// Stays until all have heard it.
+    ///
+    /// A client that may lose nothing is waited for as long as it is there: it holds this process, and nothing of the
+    /// container's.
+    pub(crate) fn stay(mut self) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let now = Instant::now();

@@ -100,9 +100,10 @@ impl Rig {
             }
             server.listen(listener);
             let ended = server.run(task).unwrap();
-            let (_, log_failure, farewell) = server.into_parts();
+            let (_, log_failure, mut farewell) = server.into_parts();
             assert_eq!(log_failure, None);
-            farewell.say(Exit { code: ended.code().into(), oom_killed: false }).unwrap();
+            farewell.say(Exit { code: ended.code().into(), oom_killed: false });
+            farewell.stay().unwrap();
             ended
         });
         Self { dir, monitor: Some(monitor) }
