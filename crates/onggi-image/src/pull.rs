@@ -126,18 +126,24 @@ impl Pull<'_> {
         let blobs: Vec<_> = layers.iter().map(|layer| layer.descriptor.clone()).collect();
         self.progress.event(Event::Planned { target: &target.digest, blobs: &blobs });
         self.get_layers(&layers)?;
+        // From here on layers stay. A prune may have taken some away before, as no name leads to them yet.
+        let _layers = self.images.snapshots().lease()?;
         if self.options.unpack {
+            self.images.unpack_missing(&manifest, &configuration.rootfs.diff_ids)?;
             self.images.snapshots().prepare(&configuration.rootfs.diff_ids)?;
         }
         let before = self.images.store().resolve(self.name)?;
         self.images.store().tag(&self.local_name(), &target)?;
-        let image = self.images.resolve_for(&self.name.to_string(), self.options.platform.as_ref())?;
-        if self.options.unpack {
-            // A prune may have taken away layers while no name led to them.
-            self.images.ensure_unpacked(&image)?;
-        }
+        let image = self.pulled_image(&target)?;
         let up_to_date = before.is_some_and(|before| before.digest == target.digest);
         Ok(Pulled { image, target: target.digest, up_to_date })
+    }
+
+    /// The image at `target`: by what it is, as somebody may take its name away at once.
+    fn pulled_image(&self, target: &Descriptor) -> Result<Image, TransferError> {
+        let names = self.images.store().names()?;
+        let plain = Descriptor::new(&target.media_type, target.digest.clone(), target.size);
+        Ok(self.images.image_at(&names, &plain, self.options.platform.as_ref(), &self.name.familiar())?)
     }
 
     /// The name that the image gets here: a digest says all, a tag beside it would be one that was never looked up.
@@ -163,6 +169,7 @@ impl Pull<'_> {
                 return Ok(None);
             }
         }
+        let _layers = self.images.snapshots().lease()?;
         if self.options.unpack {
             self.images.ensure_unpacked(&image)?;
         }

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use onggi_fs::{Durability, sweep_temporaries, write_atomic};
-use onggi_oci::{Descriptor, Digest, Platform};
+use onggi_oci::{Descriptor, Digest, ImageManifest, Platform};
 use onggi_sys::Errno;
 use onggi_sys::file::{self, AtFlags};
 
@@ -52,21 +52,35 @@ impl Images {
     /// # Errors
     /// If a layer's blob is missing, damaged, or not the layer that the configuration names; others may be unpacked then.
     pub fn ensure_unpacked(&self, image: &Image) -> Result<(), ImageError> {
-        let mut missing: Vec<(&Descriptor, &Digest)> = Vec::new();
-        for (layer, diff_id) in image.manifest.layers.iter().zip(image.diff_ids()) {
-            let twice = missing.iter().any(|(_, other)| *other == diff_id);
-            if !twice && !self.snapshots().has_layer(diff_id)? {
-                missing.push((layer, diff_id));
-            }
-        }
-        if missing.is_empty() {
+        if self.missing(&image.manifest, image.diff_ids())?.is_empty() {
             return Ok(());
         }
         // Whoever removes the image meanwhile shall not take the blobs that are being read.
         let lease = self.store().lease()?;
         lease.keep(&image.manifest_descriptor)?;
-        self.unpack_all(&missing)?;
+        self.unpack_missing(&image.manifest, image.diff_ids())?;
         Ok(self.snapshots().prepare(image.diff_ids())?)
+    }
+
+    /// Unpacks the layers of `manifest` that are not. The caller has a lease on its blobs.
+    pub(crate) fn unpack_missing(&self, manifest: &ImageManifest, diff_ids: &[Digest]) -> Result<(), ImageError> {
+        self.unpack_all(&self.missing(manifest, diff_ids)?)
+    }
+
+    /// The layers that are not unpacked, each once.
+    fn missing<'i>(
+        &self,
+        manifest: &'i ImageManifest,
+        diff_ids: &'i [Digest],
+    ) -> Result<Vec<(&'i Descriptor, &'i Digest)>, ImageError> {
+        let mut missing: Vec<(&Descriptor, &Digest)> = Vec::new();
+        for (layer, diff_id) in manifest.layers.iter().zip(diff_ids) {
+            let twice = missing.iter().any(|(_, other)| *other == diff_id);
+            if !twice && !self.snapshots().has_layer(diff_id)? {
+                missing.push((layer, diff_id));
+            }
+        }
+        Ok(missing)
     }
 
     fn unpack_all(&self, missing: &[(&Descriptor, &Digest)]) -> Result<(), ImageError> {

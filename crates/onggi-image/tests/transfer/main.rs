@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "tests run programs and write scratch files")]
 
+mod beside;
 mod crash;
 mod lies;
 mod made;
