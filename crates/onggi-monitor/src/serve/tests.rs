@@ -197,9 +197,9 @@ fn a_slow_reader_that_may_be_dropped_is_and_the_container_goes_on() {
 
 #[test]
 fn a_slow_reader_that_may_not_be_dropped_holds_the_process_back() {
-    let mut rig = Rig::new("head -c 4000000 /dev/zero", Stdin::Null);
+    let mut rig = Rig::new("sleep 0.5; head -c 4000000 /dev/zero", Stdin::Null);
     let mut session = rig.attach();
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(1000));
     assert_eq!(rig.client().state().unwrap().status, Status::Running);
     let (out, _, code) = collect(&mut session);
     // What was written before the client came is only in the log.
@@ -243,7 +243,7 @@ fn exec_has_its_own_streams_and_code() {
 
 #[test]
 fn stop_becomes_a_kill_when_time_is_over() {
-    let mut rig = Rig::new("trap '' TERM; echo up; while :; do sleep 0.1; done", Stdin::Null);
+    let mut rig = Rig::new("trap '' TERM; while :; do echo up; sleep 0.1; done", Stdin::Null);
     let mut session = rig.attach();
     while !matches!(session.receive().unwrap(), Event::Output(..)) {}
     let begun = Instant::now();
