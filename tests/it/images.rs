@@ -197,6 +197,29 @@ fn an_imported_tree_keeps_what_it_is() {
 }
 
 #[test]
+fn the_disk_that_images_share_is_counted_once() {
+    needs!("root", "tar");
+    let (onggi, dir) = (with_busybox(), tempfile::tempdir().unwrap());
+    let archive = dir.path().join("rootfs.tar");
+    std::fs::write(dir.path().join("data"), vec![7; 3 << 20]).unwrap();
+    captured(Command::new("tar").arg("-C").arg(dir.path()).arg("-cf").arg(&archive).arg("data")).unwrap();
+    for name in ["one", "two"] {
+        onggi.run(["import", "-c", &format!("LABEL name={name}"), archive.to_str().unwrap(), name]).ok().unwrap();
+    }
+    let usage = || {
+        let shown = onggi.run(["system", "df", "--format", "{{.Type}}={{.Size}}={{.Reclaimable}}"]).ok().unwrap().stdout;
+        let images = shown.lines().find_map(|line| line.strip_prefix("Images=")).unwrap().to_owned();
+        let (size, free) = images.split_once('=').unwrap();
+        (size.to_owned(), free.to_owned())
+    };
+    let (size, free) = usage();
+    assert_eq!(size, free, "nothing is used");
+    onggi.run(["create", "--network", "none", "bb", "true"]).ok().unwrap();
+    let (after, free) = usage();
+    assert!(after == size && free != size, "{free} of {size}");
+}
+
+#[test]
 fn history_and_inspect_tell_what_was_made() {
     needs!("root");
     let rootfs = Rootfs::busybox().unwrap().unwrap();

@@ -1,6 +1,6 @@
 //! Where the disk has gone.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use onggi_fs::{Root, size_of_tree};
 use onggi_snapshot::Snapshots;
@@ -38,13 +38,25 @@ impl Engine {
         images.dedup_by(|one, other| one.id == other.id);
         let (active, idle): (Vec<_>, Vec<_>) =
             images.iter().partition(|image| used.contains(image.id.to_string().as_str()));
-        Ok(Usage {
-            kind: "Images",
-            count: images.len(),
-            active: active.len(),
-            bytes: self.size_of(&self.paths().images())? + self.layer_bytes()?,
-            reclaimable: idle.iter().map(|image| image.size).sum(),
-        })
+        let bytes = self.size_of(&self.paths().images())? + self.layer_bytes()?;
+        let reclaimable = if idle.is_empty() { 0 } else { bytes.saturating_sub(self.bytes_of(&active)?) };
+        Ok(Usage { kind: "Images", count: images.len(), active: active.len(), bytes, reclaimable })
+    }
+
+    /// What `images` need, with what several of them need counted once: nothing else stays when the others go.
+    fn bytes_of(&self, images: &[&onggi_image::Summary]) -> Result<u64> {
+        let all = self.images()?;
+        let (mut blobs, mut layers) = (HashMap::new(), HashMap::new());
+        for summary in images {
+            // Gone meanwhile, or of another platform: then it keeps nothing that a container needs.
+            let Ok(image) = all.resolve(summary.id.as_str()) else { continue };
+            blobs.insert(image.manifest_descriptor.digest.clone(), image.manifest_descriptor.size);
+            blobs.extend(image.manifest.blobs().map(|blob| (blob.digest.clone(), blob.size)));
+            for diff_id in image.diff_ids() {
+                layers.insert(diff_id.clone(), all.snapshots().layer_size(diff_id).unwrap_or(0));
+            }
+        }
+        Ok(blobs.values().chain(layers.values()).sum())
     }
 
     fn layer_bytes(&self) -> Result<u64> {
@@ -57,17 +69,17 @@ impl Engine {
             kind: "Containers",
             count: containers.len(),
             active: containers.iter().filter(|container| container.status.is_active()).count(),
-            bytes: self.size_of(&self.paths().containers())?,
+            bytes: 0,
             reclaimable: 0,
         };
         let Ok(snapshots) = Snapshots::open(self.paths().layers()) else { return Ok(usage) };
         for container in containers {
             // Gone meanwhile: then it takes nothing.
             let written = snapshots.writable_size(container.id.as_str()).unwrap_or(0);
-            usage.bytes += written;
+            let own = self.size_of(&self.paths().container(&container.id)).unwrap_or(0);
+            usage.bytes += written + own;
             if !container.status.is_active() {
-                let own = self.paths().container(&container.id);
-                usage.reclaimable += written + self.size_of(&own).unwrap_or(0);
+                usage.reclaimable += written + own;
             }
         }
         Ok(usage)
