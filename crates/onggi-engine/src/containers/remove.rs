@@ -5,6 +5,9 @@
 //!    its writable layer, its name. Each may be gone already.
 //! 3. The directory goes. What is in `.removing` and not locked was interrupted: whoever makes or removes a container
 //!    next goes on with it.
+//!
+//! With `--rm` the one who waits for the end hears of it when the name, the volumes and the layer are free, and the
+//! control group and the directories go after that.
 
 use std::time::{Duration, Instant};
 
