@@ -207,7 +207,8 @@ fn the_disk_that_images_share_is_counted_once() {
         onggi.run(["import", "-c", &format!("LABEL name={name}"), archive.to_str().unwrap(), name]).ok().unwrap();
     }
     let usage = || {
-        let shown = onggi.run(["system", "df", "--format", "{{.Type}}={{.Size}}={{.Reclaimable}}"]).ok().unwrap().stdout;
+        let shown =
+            onggi.run(["system", "df", "--format", "{{.Type}}={{.Size}}={{.Reclaimable}}"]).ok().unwrap().stdout;
         let images = shown.lines().find_map(|line| line.strip_prefix("Images=")).unwrap().to_owned();
         let (size, free) = images.split_once('=').unwrap();
         (size.to_owned(), free.to_owned())
