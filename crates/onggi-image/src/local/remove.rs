@@ -50,12 +50,15 @@ impl Images {
     /// [`ImageError::InUse`], [`ImageError::SeveralNames`]; nothing is removed then.
     pub fn remove(&self, query: &str, options: RemoveOptions<'_>) -> Result<Vec<Removed>, ImageError> {
         let removed = self.store().edit_names(|names| {
-            let target = self.target_of(names, query)?;
-            let removal = Removal { images: self, query, options, all: names_of(names, &target), target };
-            match removal.names_meant() {
-                Some(meant) => removal.by_name(names, &meant),
-                None => removal.by_id(names),
+            let removal = self.removal(names, query, options)?;
+            if let Some(meant) = removal.names_meant() {
+                return removal.by_name(names, &meant);
             }
+            let mut removed = removal.by_id(names)?;
+            if options.force {
+                self.remove_twins(names, query, options, &mut removed)?;
+            }
+            Ok(removed)
         })?;
         if removed.iter().any(|what| matches!(what, Removed::Deleted(_))) {
             match self.collect(&CollectOptions::default(), LAYER_PATIENCE) {
@@ -65,6 +68,33 @@ impl Images {
             }
         }
         Ok(removed)
+    }
+
+    /// The same image may be here under several manifests: packed otherwise, from another registry.
+    fn remove_twins(
+        &self,
+        names: &mut Names,
+        id: &str,
+        options: RemoveOptions<'_>,
+        removed: &mut Vec<Removed>,
+    ) -> Result<(), ImageError> {
+        loop {
+            match self.removal(names, id, options) {
+                Ok(twin) => removed.extend(twin.by_id(names)?),
+                Err(ImageError::NotFound { .. }) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn removal<'a>(
+        &'a self,
+        names: &Names,
+        query: &'a str,
+        options: RemoveOptions<'a>,
+    ) -> Result<Removal<'a>, ImageError> {
+        let target = self.target_of(names, query)?;
+        Ok(Removal { images: self, query, options, all: names_of(names, &target), target })
     }
 }
 

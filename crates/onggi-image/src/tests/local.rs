@@ -138,6 +138,16 @@ fn by_id_all_names_go_at_once_if_forced() {
 }
 
 #[test]
+fn by_id_an_image_goes_with_all_its_manifests_if_forced() {
+    let scratch = scratch();
+    let image = scratch.make_as(&["a"], &Recipe::default());
+    let other = scratch.make_as(&["quay.io/b"], &Recipe { docker: true, ..Recipe::default() });
+    assert!(image.id == other.id && image.target.digest != other.target.digest);
+    scratch.remove(image.id.short(), true).unwrap();
+    assert_eq!((scratch.names().len(), scratch.blobs()), (0, 0));
+}
+
+#[test]
 fn with_the_last_tag_go_the_names_by_digest() {
     let scratch = scratch();
     let image = scratch.make_as(&["a", "quay.io/b"], &Recipe::default());
