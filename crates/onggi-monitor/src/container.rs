@@ -181,7 +181,7 @@ fn become_user(process: &mut Process, root: &Root, user: &str, groups: &[String]
     let mut whom = process.user().clone();
     whom.set_uid(identity.uid);
     whom.set_gid(identity.gid);
-    whom.set_additional_gids((!identity.groups.is_empty()).then_some(identity.groups));
+    whom.set_additional_gids((!identity.groups.is_empty() && groups_can_be_set()).then_some(identity.groups));
     process.set_user(whom);
     let mut env = process.env().clone().unwrap_or_default();
     if !env.iter().any(|entry| entry.starts_with("HOME=")) {
@@ -189,6 +189,13 @@ fn become_user(process: &mut Process, root: &Root, user: &str, groups: &[String]
         process.set_env(Some(env));
     }
     Ok(())
+}
+
+/// Whether our user namespace lets anybody choose groups: one that an ordinary user made without subordinate ids
+/// does not, and there only the user's own group is to be had anyway.
+fn groups_can_be_set() -> bool {
+    let read = file::open(CWD, "/proc/self/setgroups", OFlags::RDONLY, Mode::empty());
+    !read.and_then(|fd| file::read_all(fd, 64)).is_ok_and(|text| text.starts_with(b"deny"))
 }
 
 /// The container's side of its streams, and ours; a terminal's comes later.

@@ -55,11 +55,7 @@ const BACKLOG: usize = 64 * 1024;
 /// [`ClientError::Output`] when the output cannot be written; the process goes on then.
 pub fn interactive(session: Session, interaction: &Interaction<'_>) -> Result<Ended> {
     let raw = Raw::enter(interaction)?;
-    let mut passed = vec![SIGWINCH];
-    if interaction.proxy_signals {
-        passed.extend(PASSED.into_iter().chain(REAL_TIME));
-    }
-    let signals = SignalFd::new(&passed)?;
+    let signals = hold_signals(interaction.proxy_signals)?;
     let mut joint = Joint {
         session,
         interaction,
@@ -73,6 +69,20 @@ pub fn interactive(session: Session, interaction: &Interaction<'_>) -> Result<En
     let ended = joint.run();
     drop(raw);
     ended
+}
+
+/// Keeps the signals that are to be passed on until [`interactive`] takes them; what this returns may be dropped.
+///
+/// To be called before the process is started: a signal that comes in between would end us and leave it alone.
+///
+/// # Errors
+/// The kernel gives no descriptor.
+pub fn hold_signals(proxy: bool) -> Result<SignalFd> {
+    let mut held = vec![SIGWINCH];
+    if proxy {
+        held.extend(PASSED.into_iter().chain(REAL_TIME));
+    }
+    Ok(SignalFd::new(&held)?)
 }
 
 /// A terminal in raw mode; as it was when this is dropped.

@@ -48,7 +48,7 @@ mod state;
 mod user;
 
 pub use cleanup::{Cleanup, Rest};
-pub use interactive::{Ended, Interaction, interactive};
+pub use interactive::{Ended, Interaction, hold_signals, interactive};
 pub use keys::{DetachKeys, KeysError};
 pub use launch::{CopyUp, Hosts, LAUNCH_FILE, Launch, LogLimits, Network, Rootfs, Stdin};
 pub use message::{Answer, Exec, Exit, Patience, Request, Slow, Streams};

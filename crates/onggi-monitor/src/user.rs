@@ -56,13 +56,13 @@ impl Diagnose for UserError {
 /// Looks `user` up in `root`; the empty one is user 0. `extra` are supplementary groups beyond the user's own.
 ///
 /// A number is never taken for a name, be there an entry of that name; without an entry it has group 0, no
-/// supplementary groups and `/` for a home. Where `user` names a group, that is the only one, as Docker has it.
+/// supplementary groups but that and `/` for a home. Where `user` names a group, that is the only one, as Docker has it.
 pub(crate) fn resolve(root: &Root, user: &str, extra: &[String]) -> Result<Identity, UserError> {
     let (user, group) = match user.split_once(':') {
-        Some((user, group)) => (Wanted::parse(user)?, Some(Wanted::parse(group)?)),
-        None if user.is_empty() => (Wanted::Number(0), None),
-        None => (Wanted::parse(user)?, None),
+        Some((user, group)) => (user, Some(Wanted::parse(group)?)),
+        None => (user, None),
     };
+    let user = if user.is_empty() { Wanted::Number(0) } else { Wanted::parse(user)? };
     let entry = find_user(root, &user)?;
     let (uid, own_gid) = match (&entry, &user) {
         (Some(entry), _) => (entry.uid, entry.gid),
@@ -81,6 +81,9 @@ pub(crate) fn resolve(root: &Root, user: &str, extra: &[String]) -> Result<Ident
     for group in extra {
         groups.push(find_group(root, &Wanted::parse(group)?)?);
     }
+    // Among the supplementary ones too, as initgroups(3) has it: a process that changes its group alone must not lose
+    // what files deny to that group (CVE-2022-36109).
+    groups.push(gid);
     groups.sort_unstable();
     groups.dedup();
     groups.truncate(GROUPS);
@@ -242,21 +245,22 @@ mod tests {
         for (user, expected) in [
             ("", identity(0, 0, &[0, 10], "/root")),
             ("root", identity(0, 0, &[0, 10], "/root")),
-            ("app", identity(1000, 1001, &[10, 29], "/home/app")),
-            ("1000", identity(1000, 1001, &[10, 29], "/home/app")),
-            ("app:wheel", identity(1000, 10, &[], "/home/app")),
-            ("app:0", identity(1000, 0, &[], "/home/app")),
-            ("12345", identity(12345, 0, &[], "/")),
-            ("12345:67", identity(12345, 67, &[], "/")),
-            ("2147483647", identity(2_147_483_647, 0, &[], "/")),
-            ("nohome", identity(7, 7, &[], "/")),
+            ("app", identity(1000, 1001, &[10, 29, 1001], "/home/app")),
+            ("1000", identity(1000, 1001, &[10, 29, 1001], "/home/app")),
+            ("app:wheel", identity(1000, 10, &[10], "/home/app")),
+            ("app:0", identity(1000, 0, &[0], "/home/app")),
+            (":wheel", identity(0, 10, &[10], "/root")),
+            ("12345", identity(12345, 0, &[0], "/")),
+            ("12345:67", identity(12345, 67, &[67], "/")),
+            ("2147483647", identity(2_147_483_647, 0, &[0], "/")),
+            ("nohome", identity(7, 7, &[7], "/")),
             // A number is a number, whatever the image calls its users.
-            ("4711", identity(4711, 0, &[], "/")),
+            ("4711", identity(4711, 0, &[0], "/")),
         ] {
             assert_eq!(resolve(&root, user, &[]).unwrap(), expected, "{user}");
         }
         let extra = ["audio".to_owned(), "77".to_owned()];
-        assert_eq!(resolve(&root, "12345", &extra).unwrap().groups, [29, 77]);
+        assert_eq!(resolve(&root, "12345", &extra).unwrap().groups, [0, 29, 77]);
     }
 
     #[test]
@@ -264,7 +268,6 @@ mod tests {
         let (_dir, root) = scratch();
         for user in [
             "1:",
-            ":1",
             ":",
             "0x1",
             "1 2",
@@ -310,7 +313,7 @@ mod tests {
         symlink("/proc/self/root/etc/passwd", etc.join("passwd")).unwrap();
         assert!(matches!(resolve(&root, "root:0", &[]), Err(UserError::NoUser(_))));
         replace("passwd");
-        assert_eq!(resolve(&root, "5:6", &[]).unwrap(), identity(5, 6, &[], "/"));
+        assert_eq!(resolve(&root, "5:6", &[]).unwrap(), identity(5, 6, &[6], "/"));
         assert!(matches!(resolve(&root, "app", &[]), Err(UserError::NoUser(_))));
     }
 }
