@@ -194,10 +194,18 @@ pub struct ListContainers {
     pub last: Option<usize>,
     /// With one of these ids or their beginnings.
     pub ids: Vec<String>,
-    /// Whose name contains one of these.
+    /// Whose name contains one of these; `^` before it and `$` behind it hold it to the name's beginning and end.
     pub names: Vec<String>,
     /// In one of these states (`created`, `running`, `exited`, ...); implies `all`.
     pub status: Vec<String>,
+    /// With a mount of one of these: a volume's name, a path of the host or in the container.
+    pub volumes: Vec<String>,
+    /// In one of these networks.
+    pub networks: Vec<String>,
+    /// Made before all of these containers, by name or id.
+    pub before: Vec<String>,
+    /// Made after all of these containers, by name or id.
+    pub since: Vec<String>,
     /// Ended with one of these exit codes; implies `all`.
     pub exited: Vec<i32>,
     /// With all of these labels, `KEY` or `KEY=VALUE`.
@@ -260,6 +268,9 @@ pub enum RequestError {
     /// Nothing to execute.
     #[error("no command to run")]
     NoExec,
+    /// A state that no container can be in.
+    #[error("there is no state `{0}`: a container is created, running, paused or exited")]
+    Status(String),
     /// A signal of no known name.
     #[error("invalid signal `{0}`")]
     Signal(String),

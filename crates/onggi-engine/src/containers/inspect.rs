@@ -71,7 +71,10 @@ fn host_config(record: &Record) -> Value {
         record.mounts.iter().map(|mount| mount.given.as_str()).filter(|text| !text.is_empty()).collect();
     let (limits, rights) = (&record.resources, &record.security);
     let swap = limits.memory_swap.or_else(|| limits.memory.and_then(|memory| i64::try_from(memory * 2).ok()));
-    let list = |list: &[String]| if list.is_empty() { Value::Null } else { json!(list) };
+    let list = |names: &[String]| match names {
+        [] => Value::Null,
+        names => names.iter().map(|name| capability(name)).collect(),
+    };
     let masks = |paths: &[&str]| if rights.privileged { Value::Null } else { json!(paths) };
     json!({
         "Binds": if binds.is_empty() { Value::Null } else { json!(binds) },
@@ -108,6 +111,12 @@ fn host_config(record: &Record) -> Value {
     })
 }
 
+/// The kernel's name for what was written in any of the forms that are taken.
+fn capability(given: &str) -> String {
+    let upper = given.to_ascii_uppercase();
+    if upper == "ALL" || upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") }
+}
+
 fn mount(mount: &MountPoint) -> Value {
     let mut shown = json!({
         "Type": if mount.volume.is_some() { "volume" } else { "bind" },
@@ -118,10 +127,9 @@ fn mount(mount: &MountPoint) -> Value {
         // Docker leaves the propagation of volumes empty.
         "Propagation": if mount.volume.is_some() { "" } else { mount.propagation.as_str() },
     });
-    if let (Some(name), Some(fields)) = (&mount.volume, shown.as_object_mut()) {
-        fields.insert("Name".to_owned(), json!(name));
-        fields.insert("Driver".to_owned(), json!("local"));
-    }
+    // Empty rather than not there for a path of the host: templates ask every mount for them.
+    shown["Name"] = json!(mount.volume.as_deref().unwrap_or_default());
+    shown["Driver"] = json!(mount.volume.as_ref().map_or("", |_| "local"));
     shown
 }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::{Containers, layout};
 use crate::error::Context;
 use crate::record::{MountPoint, RECORD_FILE};
-use crate::{ContainerId, ListContainers, Name, NetworkMode, Result};
+use crate::{ContainerId, ListContainers, Name, NetworkMode, RequestError, Result};
 
 /// A container in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub struct ContainerSummary {
     pub network: NetworkMode,
     /// The sources of its mounts: names of volumes, paths of the host.
     pub mounts: Vec<String>,
+    /// Where in it they are.
+    pub destinations: Vec<String>,
 }
 
 impl Containers<'_> {
@@ -53,12 +55,24 @@ impl Containers<'_> {
         let all = what.all || what.last.is_some() || !what.status.is_empty() || !what.exited.is_empty();
         let ids = if all { layout::ids(&self.engine.containers) } else { self.started() };
         let ids = ids.to("list the containers")?;
-        let wanted = |summary: &ContainerSummary| (all || summary.status.is_active()) && matches(what, summary);
+        if let Some(odd) = what.status.iter().find(|status| !STATES.contains(&status.as_str())) {
+            return Err(RequestError::Status(odd.clone()).into());
+        }
+        let (before, since) = (self.made(&what.before)?, self.made(&what.since)?);
+        let in_time = |created: &String| before.iter().all(|at| created < at) && since.iter().all(|at| created > at);
+        let wanted = |summary: &ContainerSummary| {
+            (all || summary.status.is_active()) && matches(what, summary) && in_time(&summary.created)
+        };
         let mut found: Vec<ContainerSummary> =
             ids.iter().filter_map(|id| summary(&self.engine.containers, id)).filter(wanted).collect();
         found.sort_unstable_by(|one, other| other.created.cmp(&one.created).then_with(|| one.id.cmp(&other.id)));
         found.truncate(what.last.unwrap_or(usize::MAX));
         Ok(found)
+    }
+
+    /// When each of the containers that `names` mean was made.
+    fn made(self, names: &[String]) -> Result<Vec<String>> {
+        names.iter().map(|name| Ok(self.known(&self.find(name)?)?.0.created)).collect()
     }
 
     /// Those with a monitor, or with the rests of one.
@@ -132,6 +146,7 @@ fn summary(containers: &Root, id: &ContainerId) -> Option<ContainerSummary> {
         labels: record.config.labels,
         network: record.network,
         mounts: record.mounts.iter().map(source).collect(),
+        destinations: record.mounts.iter().map(|mount| mount.destination.display().to_string()).collect(),
     })
 }
 
@@ -149,11 +164,33 @@ fn parse<T: for<'de> Deserialize<'de>>(dir: &Root, name: &str) -> Option<T> {
 fn matches(what: &ListContainers, summary: &ContainerSummary) -> bool {
     let any = |list: &[String], holds: &dyn Fn(&str) -> bool| list.is_empty() || list.iter().any(|one| holds(one));
     any(&what.ids, &|id| summary.id.as_str().starts_with(id))
-        && any(&what.names, &|name| summary.name.as_str().contains(name.trim_start_matches('/')))
+        && any(&what.names, &|name| is_named(summary.name.as_str(), name))
         && any(&what.status, &|status| status == status_name(summary.status))
         && (what.exited.is_empty() || exited_so(what, summary))
         && any(&what.ancestors, &|image| is_of(summary, image))
+        && any(&what.networks, &|network| network == summary.network.as_str())
+        && any(&what.volumes, &|volume| has_mount(summary, volume))
         && what.labels.iter().all(|label| has_label(summary, label))
+}
+
+/// Docker's states, of which ours are some.
+const STATES: [&str; 7] = ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
+
+/// Scripts ask for `name=^box$` and, since docker's names begin with a slash, for `name=^/box$`.
+fn is_named(name: &str, wanted: &str) -> bool {
+    let (wanted, from_start) = wanted.strip_prefix('^').map_or((wanted, false), |rest| (rest, true));
+    let (wanted, to_end) = wanted.strip_suffix('$').map_or((wanted, false), |rest| (rest, true));
+    let (wanted, from_start) = wanted.strip_prefix('/').map_or((wanted, from_start), |rest| (rest, true));
+    match (from_start, to_end) {
+        (true, true) => name == wanted,
+        (true, false) => name.starts_with(wanted),
+        (false, true) => name.ends_with(wanted),
+        (false, false) => name.contains(wanted),
+    }
+}
+
+fn has_mount(summary: &ContainerSummary, wanted: &str) -> bool {
+    summary.mounts.iter().chain(&summary.destinations).any(|place| place == wanted)
 }
 
 /// Docker's words; a container is `created` until its program runs.
@@ -183,4 +220,27 @@ fn is_of(summary: &ContainerSummary, image: &str) -> bool {
     summary.image == image
         || summary.image.split_once(':').is_some_and(|(name, _)| name == image)
         || (wanted.len() >= 4 && bare.starts_with(wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_as_scripts_ask_for_them() {
+        for (wanted, found) in [
+            ("box", ["box", "boxes", "a-box"].as_slice()),
+            ("^box", &["box", "boxes"]),
+            ("^/box$", &["box"]),
+            ("^box$", &["box"]),
+            ("/box", &["box", "boxes"]),
+            ("box$", &["box", "a-box"]),
+            ("", &["box", "boxes", "a-box"]),
+            ("x-", &[]),
+        ] {
+            let names: Vec<&str> =
+                ["box", "boxes", "a-box"].into_iter().filter(|name| is_named(name, wanted)).collect();
+            assert_eq!(names, found, "{wanted}");
+        }
+    }
 }

@@ -22,7 +22,7 @@ pub(super) fn all(record: &Record, dir: &Path, host: &Host) -> Vec<Mount> {
     let taken = |path: &Path| record.mounts.iter().any(|mount| mount.destination == path);
     let system = DEFAULT.iter().map(|entry| of_system(choose(entry, record, host), record, host));
     let files = [(HOSTNAME_FILE, "/etc/hostname"), (HOSTS_FILE, "/etc/hosts"), (RESOLV_FILE, "/etc/resolv.conf")];
-    let files = files.map(|(name, destination)| of_file(dir.join(name), destination));
+    let files = files.map(|(name, destination)| of_file(dir.join(name), destination, record.security.read_only));
     let ours = system.chain(files).filter(|mount| !taken(mount.destination()));
     let mut mounts: Vec<Mount> = ours.chain(record.mounts.iter().map(of_user)).collect();
     // Parents first, whosever they are: a volume at /etc must not hide the files that belong into it.
@@ -45,8 +45,9 @@ fn of_system(entry: &Entry, record: &Record, host: &Host) -> Mount {
     build(entry.destination, entry.kind, entry.source, options.map(|&option| option.to_owned()).collect())
 }
 
-fn of_file(source: PathBuf, destination: &str) -> Mount {
-    build(destination, "bind", source, ["rbind", "rprivate"].map(str::to_owned).to_vec())
+fn of_file(source: PathBuf, destination: &str, read_only: bool) -> Mount {
+    let access = if read_only { "ro" } else { "rw" };
+    build(destination, "bind", source, ["rbind", access, "rprivate"].map(str::to_owned).to_vec())
 }
 
 fn of_user(mount: &MountPoint) -> Mount {

@@ -34,6 +34,9 @@ pub(super) fn build(record: &Record, host: &Host) -> Result<LinuxResources, Requ
 
 const BILLION: u64 = 1_000_000_000;
 
+/// What docker takes for the least: setting a container up happens inside its limit.
+const LEAST_MEMORY: u64 = 6 << 20;
+
 /// Memory and swap together: as asked, else twice the memory, where swap can be limited at all.
 fn swap(limits: &Resources, memory: u64, host: &Host) -> Option<i64> {
     limits.memory_swap.filter(|&swap| swap != 0).or_else(|| host.swap_limit.then(|| signed(memory.saturating_mul(2))))
@@ -42,7 +45,9 @@ fn swap(limits: &Resources, memory: u64, host: &Host) -> Option<i64> {
 fn check(limits: &Resources, host: &Host) -> Result<(), RequestError> {
     let refuse = |why: String| Err(RequestError::Limit(why));
     match (limits.memory, limits.memory_swap.filter(|&swap| swap != 0)) {
-        (Some(0), _) => return refuse("a memory limit of 0 bytes leaves no room for a process".into()),
+        (Some(memory), _) if memory < LEAST_MEMORY => {
+            return refuse(format!("a memory limit of {memory} bytes leaves no room for a process: 6m is the least"));
+        }
         (None, Some(swap)) if swap > 0 => return refuse("a limit of memory and swap needs a memory limit too".into()),
         (_, Some(swap)) if swap < -1 => return refuse(format!("{swap} is no limit of memory and swap")),
         (Some(memory), Some(swap)) if swap > 0 && swap < signed(memory) => {

@@ -170,18 +170,19 @@ fn the_hosts_network_brings_the_hosts_name() {
 fn limits() {
     let mut record = record();
     record.resources =
-        Resources { memory: Some(2 << 20), memory_swap: None, nano_cpus: Some(1_500_000_000), pids: Some(10) };
+        Resources { memory: Some(8 << 20), memory_swap: None, nano_cpus: Some(1_500_000_000), pids: Some(10) };
     let spec = built(&record);
     let resources = spec.linux().as_ref().unwrap().resources().as_ref().unwrap();
     let memory = resources.memory().as_ref().unwrap();
-    assert_eq!((memory.limit(), memory.swap()), (Some(2 << 20), Some(4 << 20)));
+    assert_eq!((memory.limit(), memory.swap()), (Some(8 << 20), Some(16 << 20)));
     let cpu = resources.cpu().as_ref().unwrap();
     assert_eq!((cpu.quota(), cpu.period()), (Some(150_000), Some(100_000)));
     assert_eq!(resources.pids().as_ref().unwrap().limit(), 10);
     for limits in [
         Resources { memory: Some(0), ..Resources::default() },
+        Resources { memory: Some((6 << 20) - 1), ..Resources::default() },
         Resources { memory_swap: Some(1 << 20), ..Resources::default() },
-        Resources { memory: Some(2 << 20), memory_swap: Some(1 << 20), ..Resources::default() },
+        Resources { memory: Some(8 << 20), memory_swap: Some(7 << 20), ..Resources::default() },
         Resources { nano_cpus: Some(9_999_999), ..Resources::default() },
         Resources { nano_cpus: Some(4_000_000_001), ..Resources::default() },
     ] {
