@@ -2,6 +2,7 @@
 //! commands to find out.
 
 mod container;
+mod flags;
 mod image;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ pub(crate) use container::{
     Attachment, ContainerCommand, Create, Exec, Inspect, InspectKind, Kill, Logs, Ps, Remove, Run, Start, Stop, Wait,
     When,
 };
+pub(crate) use flags::parse;
 pub(crate) use image::{
     Bootstrap, Df, History, ImageCommand, Images, Import, Load, Prune, Pull, Push, RemoveImage, Save, SystemCommand,
     Tag,

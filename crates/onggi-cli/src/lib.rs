@@ -17,7 +17,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 
 use crate::args::{Command, ContainerCommand, ImageCommand, InspectKind, Onggi, SystemCommand};
 use crate::context::{Context, tell};
@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
     if args.len() < 2 {
         return help();
     }
-    match Onggi::try_parse_from(args) {
+    match args::parse(args) {
         Ok(parsed) => run(&parsed),
         Err(error) => usage(&error),
     }

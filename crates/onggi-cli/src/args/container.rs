@@ -121,11 +121,22 @@ pub(crate) struct Create {
     /// Print nothing about fetching the image
     #[arg(short, long)]
     pub(crate) quiet: bool,
-    /// Image, by name or ID
-    pub(crate) image: String,
-    /// Command and its arguments, instead of the image's
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
-    pub(crate) command: Vec<String>,
+    /// Image, by name or ID; then the command and its arguments, instead of the image's
+    // One list, so that whatever follows the image is the container's, a `--` too.
+    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE")]
+    words: Vec<String>,
+}
+
+impl Create {
+    /// The image, by name or ID.
+    pub(crate) fn image(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
+    /// The command and its arguments; none for the image's.
+    pub(crate) fn command(&self) -> &[String] {
+        self.words.get(1..).unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Args)]
@@ -231,7 +242,7 @@ pub(crate) struct Ps {
     /// Show the last N containers
     #[arg(short = 'n', long, value_name = "N")]
     pub(crate) last: Option<usize>,
-    /// Show only what fits: id, name, label, status, exited, ancestor
+    /// Show only what fits: id, name, label, status, exited, ancestor, volume, network, before, since
     #[arg(short, long, value_name = "KEY=VALUE")]
     pub(crate) filter: Vec<String>,
     /// Print as `table`, `json` or by a Go template
@@ -290,10 +301,21 @@ pub(crate) struct Exec {
     /// Keys that leave the command running
     #[arg(long, value_name = "KEYS")]
     pub(crate) detach_keys: Option<String>,
-    #[arg(value_name = "CONTAINER")]
-    pub(crate) container: String,
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
-    pub(crate) command: Vec<String>,
+    /// Container, by name or ID; then the command and its arguments
+    #[arg(required = true, num_args = 2.., trailing_var_arg = true, value_name = "CONTAINER")]
+    words: Vec<String>,
+}
+
+impl Exec {
+    /// The container, by name or ID.
+    pub(crate) fn container(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
+    /// The command and its arguments.
+    pub(crate) fn command(&self) -> &[String] {
+        self.words.get(1..).unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Args)]

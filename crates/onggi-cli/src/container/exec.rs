@@ -14,9 +14,9 @@ pub(crate) fn exec(context: &Context, args: &Exec) -> Result<ExitCode> {
         return Err(Error::usage("the input device is not a terminal: -t needs one where -i is given"));
     }
     let containers = context.engine.containers();
-    let id = containers.find(&args.container)?;
+    let id = containers.find(args.container())?;
     let request = onggi_engine::Exec {
-        command: args.command.clone(),
+        command: args.command().to_vec(),
         env: environment(&args.env_file, &args.env)?,
         user: args.user.clone(),
         working_dir: args.workdir.clone(),

@@ -55,6 +55,10 @@ fn wanted(args: &Ps) -> Result<ListContainers> {
             "status" => &mut list.status,
             "label" => &mut list.labels,
             "ancestor" => &mut list.ancestors,
+            "volume" => &mut list.volumes,
+            "network" => &mut list.networks,
+            "before" => &mut list.before,
+            "since" => &mut list.since,
             "exited" => {
                 let code =
                     value.parse().map_err(|_| Error::usage(format!("the filter `{filter}` has no exit code")))?;
@@ -63,7 +67,8 @@ fn wanted(args: &Ps) -> Result<ListContainers> {
             }
             _ => {
                 return Err(Error::usage(format!(
-                    "there is no filter `{key}`; ps knows id, name, label, status, exited, ancestor"
+                    "there is no filter `{key}`; ps knows id, name, label, status, exited, ancestor, volume, network, \
+                     before, since"
                 )));
             }
         };

@@ -12,9 +12,15 @@ use crate::parse;
 /// The request that `args` describe, for a caller whose container is attached to `attach`.
 pub(super) fn request(args: &Create, attach: Streams, rootless: bool) -> Result<CreateContainer> {
     Ok(CreateContainer {
-        image: args.image.clone(),
-        name: args.name.as_deref().map(str::parse).transpose().map_err(onggi_engine::Error::from)?,
-        command: args.command.clone(),
+        image: args.image().to_owned(),
+        name: args
+            .name
+            .as_deref()
+            .filter(|name| !name.is_empty())
+            .map(str::parse)
+            .transpose()
+            .map_err(onggi_engine::Error::from)?,
+        command: args.command().to_vec(),
         entrypoint: args.entrypoint.as_ref().map(|program| match program.is_empty() {
             true => Vec::new(),
             false => vec![program.clone()],
@@ -98,15 +104,18 @@ pub(super) fn environment(files: &[PathBuf], words: &[String]) -> Result<Vec<Str
         all.extend(variables_in(file)?);
     }
     all.extend(words.iter().cloned());
-    Ok(all.into_iter().filter_map(resolved).collect())
+    if words.iter().any(String::is_empty) {
+        return Err(Error::usage("an environment variable needs a name"));
+    }
+    Ok(all.into_iter().map(resolved).collect())
 }
 
-/// `NAME` alone takes the caller's value, and is left out where the caller has none.
-fn resolved(word: String) -> Option<String> {
-    if word.contains('=') {
-        return Some(word);
+/// `NAME` alone takes the caller's value; where the caller has none it stays alone, and takes the image's away.
+fn resolved(word: String) -> String {
+    match word.contains('=') {
+        true => word,
+        false => std::env::var(&word).map_or_else(|_| word.clone(), |value| format!("{word}={value}")),
     }
-    std::env::var(&word).ok().map(|value| format!("{word}={value}"))
 }
 
 /// Lines of `NAME=VALUE` or `NAME`; empty ones and those that begin with `#` mean nothing.
@@ -146,9 +155,10 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_a_value_is_taken_from_the_caller_or_left_out() {
-        assert_eq!(resolved("ONGGI_SURELY_UNSET".into()), None);
-        assert_eq!(resolved("PATH".into()), std::env::var("PATH").ok().map(|path| format!("PATH={path}")));
-        assert_eq!(resolved("A=".into()), Some("A=".into()));
+    fn a_name_without_a_value_is_taken_from_the_caller_or_stays_alone() {
+        assert_eq!(resolved("ONGGI_SURELY_UNSET".into()), "ONGGI_SURELY_UNSET");
+        assert_eq!(resolved("PATH".into()), format!("PATH={}", std::env::var("PATH").unwrap()));
+        assert_eq!(resolved("A=".into()), "A=");
+        assert!(environment(&[], &[String::new()]).is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use onggi_engine::{Created, StartContainer, Streams};
-use onggi_monitor::Slow;
+use onggi_monitor::{Slow, hold_signals};
 
 use super::request::request;
 use crate::args::{Attachment, Create, Run, Start, When};
@@ -27,6 +27,8 @@ pub(crate) fn run(context: &Context, args: &Run) -> Result<ExitCode> {
         attach: (!args.detach).then(|| monitor_streams(streams)),
         terminal_size: (args.create.tty && !args.detach).then(session::terminal_size).flatten(),
     };
+    // Held while this lives and after; a command in the background has nobody to pass signals on to.
+    let _held = (!args.detach).then(|| hold_signals(args.sig_proxy)).transpose()?;
     let started = context.engine.containers().start(&created.id, &options)?;
     match started.session {
         None => {
@@ -79,24 +81,24 @@ fn fetch(context: &Context, args: &Create) -> Result<()> {
     let platform = args.platform.as_deref();
     match args.pull {
         When::Never => Ok(()),
-        When::Missing if image::is_here(context, &args.image, platform)? => Ok(()),
+        When::Missing if image::is_here(context, args.image(), platform)? => Ok(()),
         When::Missing => {
             if !args.quiet {
-                tell(&format!("Unable to find image '{}' locally", args.image));
+                tell(&format!("Unable to find image '{}' locally", args.image()));
             }
-            image::fetch(context, &args.image, platform, args.quiet)
+            image::fetch(context, args.image(), platform, args.quiet)
         }
-        When::Always => image::fetch(context, &args.image, platform, args.quiet),
+        When::Always => image::fetch(context, args.image(), platform, args.quiet),
     }
 }
 
-/// All of the output, and the input with -i; or what --attach names.
+/// All of the output, or what --attach names; the input with -i in any case.
 fn streams(args: &Run) -> Streams {
     let named = |stream| args.attach.contains(&stream);
     match args.attach.is_empty() {
         true => Streams { stdin: args.create.interactive, stdout: true, stderr: true },
         false => Streams {
-            stdin: args.create.interactive && named(Attachment::Stdin),
+            stdin: args.create.interactive || named(Attachment::Stdin),
             stdout: named(Attachment::Stdout),
             stderr: named(Attachment::Stderr),
         },
@@ -139,6 +141,7 @@ fn attached(context: &Context, args: &Start, name: &str) -> Result<ExitCode> {
         attach: Some(monitor_streams(streams)),
         terminal_size: terminal.then(session::terminal_size).flatten(),
     };
+    let _held = hold_signals(true)?;
     let started = containers.start(&id, &options)?;
     let Some(session) = started.session else { return Ok(ExitCode::SUCCESS) };
     let foreground = Foreground {
