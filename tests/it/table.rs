@@ -70,6 +70,8 @@ const ROWS: &[Row] = &[
     row("a user by number", &["-u", "1234:5678", "bb", "sh", "-c", "id -u; id -g"], 0, "1234\n5678\n"),
     row("a user and a group by name", &["-u", "nobody:staff", "bb", "id", "-g"], 0, "50\n"),
     row("a number without an entry is in group 0", &["-u", "4321", "bb", "sh", "-c", "id -u; id -g"], 0, "4321\n0\n"),
+    row("the group is among the groups", &["-u", "nobody", "bb", "id", "-G"], 0, "65534\n"),
+    row("a group alone", &["-u", ":50", "bb", "sh", "-c", "id -u; id -g"], 0, "0\n50\n"),
     row("a host name", &["-h", "box", "bb", "hostname"], 0, "box\n"),
     row(
         "the host name is in /etc/hosts",
@@ -91,6 +93,40 @@ const ROWS: &[Row] = &[
     ),
     row("pid 1", &["bb", "sh", "-c", "echo $$"], 0, "1\n"),
     row("umask", &["bb", "sh", "-c", "umask"], 0, "0022\n"),
+    row("dashes behind the image are the container's", &["bb", "--", "echo", "a"], 127, ""),
+    row(
+        "a switch told its value, and told twice",
+        &["--rm", "-it=false", "-i=true", "-i=false", "bb", "echo", "a"],
+        0,
+        "a\n",
+    ),
+    row("a variable without a name", &["-e", "", "bb", "true"], 125, ""),
+    row(
+        "a variable that the caller has not takes the image's away",
+        &["-e", "FROM_IMAGE", "--entrypoint", "sh", "app", "-c", "echo \"<$FROM_IMAGE>\""],
+        0,
+        "<>\n",
+    ),
+    Row {
+        what: "input beside attached output",
+        run: &["-i", "-a", "stdout", "bb", "cat"],
+        input: "one",
+        code: 0,
+        out: "one",
+    },
+    row("a memory limit that nothing fits in", &["-m", "5m", "bb", "true"], 125, ""),
+    row(
+        "the files of /etc under a read-only root",
+        &[
+            "--read-only",
+            "bb",
+            "sh",
+            "-c",
+            "for f in hosts hostname resolv.conf; do test -w /etc/$f && echo $f; done; echo end",
+        ],
+        0,
+        "end\n",
+    ),
     row("a read-only root", &["--read-only", "bb", "touch", "/x"], 1, ""),
     row("shm stays writable under a read-only root", &["--read-only", "bb", "touch", "/dev/shm/x"], 0, ""),
     row(
@@ -245,6 +281,12 @@ const INSPECTED: &[(&str, &[&str], &str, &str)] = &[
         &["--cap-add", "NET_ADMIN", "--cap-drop", "CHOWN", "bb"],
         "{{len .HostConfig.CapAdd}} {{len .HostConfig.CapDrop}}",
         "1 1",
+    ),
+    (
+        "a capability by its whole name",
+        &["--cap-add", "net_admin", "bb"],
+        "{{json .HostConfig.CapAdd}}",
+        "[\"CAP_NET_ADMIN\"]",
     ),
     ("labels", &["-l", "a=b", "bb"], "{{.Config.Labels.a}} {{index .Config.Labels \"a\"}}", "b b"),
     (
