@@ -3,12 +3,15 @@
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use onggi_monitor::client::Session;
+use onggi_monitor::client::{ClientError, Session};
 use onggi_monitor::{DetachKeys, Ended, Interaction, interactive};
-use onggi_sys::pty;
+use onggi_sys::{Errno, pty};
 
 use crate::context::tell;
 use crate::error::{Error, Result};
+
+/// 128 + SIGPIPE.
+const BROKEN_PIPE: u8 = 141;
 
 /// What the command is to its container.
 pub(crate) struct Foreground<'a> {
@@ -50,7 +53,12 @@ pub(crate) fn run(session: Session, foreground: &Foreground<'_>) -> Result<ExitC
         proxy_signals: foreground.forward_signals,
         detach_keys: foreground.keys()?,
     };
-    match interactive(session, &interaction)? {
+    let ended = match interactive(session, &interaction) {
+        // Whoever read our output has enough, as `head` has: we end as any program of a pipe does, and say nothing.
+        Err(ClientError::Output(error)) if error.is(Errno::PIPE) => return Ok(ExitCode::from(BROKEN_PIPE)),
+        other => other?,
+    };
+    match ended {
         // A process cannot exit with more than eight bits.
         Ended::Exited(exit) => Ok(ExitCode::from(u8::try_from(exit.code & 0xff).unwrap_or(u8::MAX))),
         Ended::Detached => {
