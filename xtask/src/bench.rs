@@ -25,7 +25,7 @@ pub(crate) fn main(args: &[String]) -> Result<()> {
     match std::env::var_os(INSIDE) {
         Some(binary) => inside(Path::new(&binary), rounds),
         None => {
-            let binary = run::release_binary(&[])?;
+            let binary = run::release_binary()?;
             let mut again = Command::new("unshare");
             again.args(["--mount", "--net", "--propagation", "private"]).arg(std::env::current_exe()?);
             again.arg("bench").args(args).env(INSIDE, binary);

@@ -14,7 +14,7 @@ use crate::run;
 pub(crate) fn main(args: &[String]) -> Result<()> {
     let registry = registry_of(args)?;
     println!("Building onggi (the first time takes some minutes) ...");
-    let demo = Demo::new(run::release_binary(&[])?)?;
+    let demo = Demo::new(run::release_binary()?)?;
     demo.images()?;
     demo.kernels()?;
     demo.limit()?;

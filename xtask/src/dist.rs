@@ -40,7 +40,7 @@ const LIMIT_MIB: f64 = 20.0;
 
 /// Builds, checks, strips and measures `dist/onggi`.
 pub(crate) fn main() -> Result<()> {
-    let built = run::release_binary(&[("CARGO_PROFILE_RELEASE_STRIP", "none")])?;
+    let built = run::release_binary()?;
     check(&built)?;
     let out = run::top().join("dist");
     std::fs::create_dir_all(&out)?;

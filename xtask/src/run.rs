@@ -21,9 +21,9 @@ pub(crate) fn visible(command: &mut Command) -> Result<()> {
 }
 
 /// Builds the release binary and says where it is.
-pub(crate) fn release_binary(extra: &[(&str, &str)]) -> Result<PathBuf> {
+pub(crate) fn release_binary() -> Result<PathBuf> {
     let mut build = Command::new(env!("CARGO"));
-    build.current_dir(top()).args(["build", "--release", "--package", "onggi"]).envs(extra.iter().copied());
+    build.current_dir(top()).args(["build", "--release", "--package", "onggi"]);
     visible(&mut build)?;
     let found = target_dir()?.join(host()?).join("release/onggi");
     if !found.is_file() {
