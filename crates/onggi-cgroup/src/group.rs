@@ -220,7 +220,7 @@ impl Part {
 
 impl Hierarchy {
     /// Where the group `path` is in this hierarchy.
-    fn place(&self, path: &CgroupPath) -> PathBuf {
+    pub(crate) fn place(&self, path: &CgroupPath) -> PathBuf {
         // A v2 group that holds processes, as our own does, can have no group with limits below it: beside it, then.
         let own = match self.kind {
             HierarchyKind::V2 => self.own.parent().unwrap_or(Path::new("")),

@@ -7,7 +7,7 @@ use onggi_sys::pidfd::{self, Signal};
 use onggi_sys::{self as sys, Errno};
 
 use crate::group::{Cgroup, Part};
-use crate::{Error, Result, subtree};
+use crate::{CgroupPath, Error, Layout, Result, subtree};
 
 /// How long the kernel may take to let go of an empty group.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -79,6 +79,15 @@ impl Cgroup {
             outcome = outcome.and(subtree::remove(&path, deadline));
         }
         outcome
+    }
+
+    /// Removes the group at `path` wherever it is empty: no process in it and no group below it. Elsewhere it stays.
+    pub fn remove_if_empty(path: &CgroupPath) -> Result<()> {
+        for hierarchy in &Layout::detect()?.hierarchies {
+            // The kernel's refusal is what tells an empty group from one in use.
+            drop(file::unlink(CWD, hierarchy.place(path), AtFlags::REMOVEDIR));
+        }
+        Ok(())
     }
 
     fn kill_at_once(&self) -> Result<()> {

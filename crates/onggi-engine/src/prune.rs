@@ -1,5 +1,6 @@
 //! Taking away what nobody owns.
 
+use onggi_cgroup::{Cgroup, CgroupPath};
 use onggi_diag::Record as Account;
 use onggi_fs::Root;
 use onggi_image::Removed;
@@ -7,6 +8,7 @@ use onggi_snapshot::Snapshots;
 use onggi_sys::Errno;
 
 use crate::error::Context;
+use crate::spec::CGROUP_PARENT;
 use crate::{ContainerId, Engine, Error, Result};
 
 /// What a prune took away.
@@ -43,6 +45,10 @@ impl Engine {
         if !self.rootless() {
             self.prune_addresses()?;
         }
+        // The parent of all containers' groups, while there are none.
+        CgroupPath::parse(CGROUP_PARENT)
+            .and_then(|parent| Cgroup::remove_if_empty(&parent))
+            .map_err(|error| self.tidying(&error))?;
         let snapshots = self.snapshots()?;
         for name in snapshots.writables().map_err(|error| self.tidying(&error))? {
             if name.parse().is_ok_and(|id| !self.is_container(&id)) {
