@@ -116,7 +116,7 @@ fn names_are_taken_once_and_come_free() {
         let won = race.into_iter().map(|one| one.join().unwrap()).filter(|&code| code == 0).count();
         assert_eq!(won, 1);
     });
-    for name in ["../x", "a/b", "", "-x", "a\nb", &"x".repeat(300)] {
+    for name in ["../x", "a/b", "-x", "a\nb", &"x".repeat(300)] {
         assert_eq!(onggi.run(["create", &format!("--name={name}"), "bb"]).code, 125, "{name:?}");
     }
 }
