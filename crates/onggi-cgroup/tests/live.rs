@@ -245,7 +245,10 @@ fn a_process_enters_by_itself() {
         .output()
         .unwrap();
     let output = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<&str> = output.lines().filter(|line| line.split(':').count() == 3).collect();
+    // A hierarchy that is mounted in somebody else's namespace is in the kernel's list too.
+    let known = group.paths();
+    let is_ours = |key: &str| key.split(',').any(|name| known.contains_key(name));
+    let lines: Vec<&str> = output.lines().filter(|line| line.split(':').nth(1).is_some_and(is_ours)).collect();
     assert!(lines.len() >= group.paths().len().min(2), "{output}");
     assert!(lines.iter().all(|line| line.ends_with(&guard.path.to_string())), "{output}");
 }
