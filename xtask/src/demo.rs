@@ -138,15 +138,15 @@ impl Demo {
     fn kernels(&self) -> Result<()> {
         self.says("One kernel, several userlands (each line but the first comes out of a container):");
         let host = captured(Command::new("uname").arg("-r"))?;
-        println!("  {:<14} {:<22} {:<40} C library", "", "uname -r", "/etc/os-release");
+        println!("  {:<14} {:<22} {:<52} C library", "", "uname -r", "/etc/os-release");
         let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-        println!("  {:<14} {:<22} {:<40} -", "host", host.trim(), pretty_name(&release));
+        println!("  {:<14} {:<22} {:<52} -", "host", host.trim(), pretty_name(&release));
         for userland in &self.userlands {
             let kernel = self.run(&[], userland.image, &["uname", "-r"])?;
             let release = self.run(&[], userland.image, &["cat", "/etc/os-release"])?;
             let libc = self.run(&[], userland.image, userland.libc)?;
             let libc = libc.lines().next().unwrap_or_default();
-            println!("  {:<14} {:<22} {:<40} {libc}", userland.image, kernel.trim(), pretty_name(&release));
+            println!("  {:<14} {:<22} {:<52} {libc}", userland.image, kernel.trim(), pretty_name(&release));
             ensure!(kernel == host, "{} runs on another kernel than the host: {kernel}", userland.image);
         }
         Ok(())

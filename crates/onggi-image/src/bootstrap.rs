@@ -148,8 +148,9 @@ impl Images {
         let (layer, ()) = archive::store(&lease, |tar| tree.write(tar, latest))?;
         let shell = tree.has_shell();
         let sealed = seal::seal(&lease, &layer, &seal::Facts { latest, shell, machine: userland.machine, made_by })?;
-        self.store().tag(&request.name, &sealed.target)?;
         let (entries, size) = (tree.entries(), tree.size());
+        self.note_size(&layer.diff_id, size);
+        self.store().tag(&request.name, &sealed.target)?;
         Ok(Bootstrapped { id: sealed.id, target: sealed.target, taken, entries, size })
     }
 
@@ -180,8 +181,9 @@ impl Images {
         let made_by = format!("onggi image bootstrap, {how}");
         let facts = seal::Facts { latest, shell: seen.has_shell(), machine: seen.machine, made_by };
         let sealed = seal::seal(lease, layer, &facts)?;
-        self.store().tag(&request.name, &sealed.target)?;
         let (entries, size) = (seen.entries, seen.size);
+        self.note_size(&layer.diff_id, size);
+        self.store().tag(&request.name, &sealed.target)?;
         Ok(Bootstrapped { id: sealed.id, target: sealed.target, taken: Vec::new(), entries, size })
     }
 }

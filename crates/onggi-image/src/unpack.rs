@@ -142,7 +142,7 @@ impl Images {
     }
 
     /// A note that is lost is made again, at the price of a walk over the layer.
-    fn note_size(&self, diff_id: &Digest, bytes: u64) {
+    pub(crate) fn note_size(&self, diff_id: &Digest, bytes: u64) {
         let text = bytes.to_string();
         drop(write_atomic(self.sizes(), note_name(diff_id), text.as_bytes(), 0o600, Durability::Volatile));
     }
