@@ -311,8 +311,15 @@ fn spawn(
     };
     let clone = process::clone3(&request).map_err(Error::step("clone into the container's namespaces"))?;
     let (pid, pidfd) = match clone {
-        Forked::Child if joining => init::run_joining(job, cgroup),
-        Forked::Child => init::run(job),
+        Forked::Child => {
+            // While we hold the caller's end too, its death is not the end of the messages, and we would wait for ever:
+            // PDEATHSIG is not set yet.
+            drop(process::replace(ours, &job.channel));
+            match joining {
+                true => init::run_joining(job, cgroup),
+                false => init::run(job),
+            }
+        }
         Forked::Parent { pid, pidfd } => (pid, pidfd),
     };
     *held = job.held.take();

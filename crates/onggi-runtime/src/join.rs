@@ -103,7 +103,11 @@ pub fn exec(request: ExecRequest<'_>) -> Result<Child> {
 /// Starts the joining half and takes its word for who goes on.
 fn spawn(job: Job, ours: &Channel) -> Result<(i32, OwnedFd)> {
     let half = match process::clone3(&CloneRequest::default()).map_err(Error::step("clone"))? {
-        Forked::Child => run(&job),
+        Forked::Child => {
+            // As in `container::spawn`: a caller that dies must be the end of the messages.
+            drop(process::replace(ours, &job.channel));
+            run(&job)
+        }
         Forked::Parent { pidfd, .. } => pidfd,
     };
     drop(job);

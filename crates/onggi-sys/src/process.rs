@@ -199,6 +199,16 @@ pub fn close_on_exec_from(first: u32) -> Result<()> {
     if answer == 0 { Ok(()) } else { Err(Error::last_os("close_range", format!("{first}.."))) }
 }
 
+/// Makes the number of `old` another name of `by`, closing what it stood for. dup3(2) `O_CLOEXEC`.
+///
+/// For a clone's child, whose copy of a descriptor has an owner that never drops it there.
+pub fn replace(old: impl AsFd, by: impl AsFd) -> Result<()> {
+    let (old, by) = (old.as_fd().as_raw_fd(), by.as_fd().as_raw_fd());
+    // SAFETY: takes numbers; both stay open, so no owner of either is left without one.
+    let answer = unsafe { libc::dup3(by, old, libc::O_CLOEXEC) };
+    if answer == old { Ok(()) } else { Err(Error::last_os("dup3", format!("{by}, {old}"))) }
+}
+
 /// Makes `number` (0, 1 or 2) another name of `fd`, kept over exec. dup3(2).
 pub fn install_standard(fd: impl AsFd, number: i32) -> Result<()> {
     let from = fd.as_fd().as_raw_fd();
